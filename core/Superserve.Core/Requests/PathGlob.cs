@@ -1,0 +1,133 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace Superserve.Core.Requests;
+
+/// <summary>
+/// A path pattern: <c>*</c> stands for any characters within one segment, <c>**</c> as a whole segment for any number of
+/// segments, none included; all else is literal and case-sensitive.
+/// </summary>
+public sealed record PathGlob
+{
+    private const int MaxLength = 1024;
+
+    private readonly string[] _segments;
+
+    private PathGlob(string text)
+    {
+        Text = text;
+        _segments = text[1..].Split('/');
+    }
+
+    /// <summary>The pattern as it was written.</summary>
+    public string Text { get; }
+
+    /// <summary>Reads a pattern; on failure <paramref name="error"/> says what to change.</summary>
+    public static bool TryParse(string? text, [NotNullWhen(true)] out PathGlob? glob, [NotNullWhen(false)] out string? error)
+    {
+        glob = null;
+        error = null;
+        if (text is not ['/', ..]) error = "a path starts with '/', as /repos/acme/**";
+        else if (text.Length > MaxLength) error = $"a path is longer than {MaxLength} characters";
+        else if (text.AsSpan().IndexOfAny("?#") >= 0) error = "a path holds no '?' or '#': rules see the path without the query";
+        else if (!RequestPath.TryNormalize(text, out string normalized) || normalized != text)
+            error = "the path has dot segments, empty segments, a backslash or escapes that are not in normal form; write it as the service's documentation does";
+        else
+        {
+            PathGlob parsed = new(text);
+            foreach (string segment in parsed._segments)
+            {
+                if (segment != "**" && segment.Contains("**", StringComparison.Ordinal))
+                    error = "'**' stands alone between slashes, as /repos/**; within a segment write '*'";
+            }
+
+            if (error is null) glob = parsed;
+        }
+
+        return glob is not null;
+    }
+
+    /// <summary>Whether a normalized path matches (see <see cref="RequestPath.TryNormalize"/>).</summary>
+    public bool Matches(string path) => path.StartsWith('/') && Match(_segments, path[1..].Split('/'), ignoreCase: false);
+
+    /// <summary>Whether one reading of a path matches, without case.</summary>
+    public bool MatchesReading(ReadOnlySpan<string> segments) => Match(_segments, segments, ignoreCase: true);
+
+    /// <summary>
+    /// Whether this pattern spells out every literal segment of another one at its place: <c>/repos/acme/*/keys</c> names
+    /// <c>/repos/*/*/keys</c>, <c>/repos/**</c> does not.
+    /// </summary>
+    public bool Names(PathGlob other)
+    {
+        for (int i = 0; i < other._segments.Length; i++)
+        {
+            if (i >= _segments.Length || _segments[i] == "**") return false;
+            if (other._segments[i] == "**") return true;
+            if (!other._segments[i].Contains('*') && !string.Equals(_segments[i], other._segments[i], StringComparison.OrdinalIgnoreCase)) return false;
+            if (other._segments[i].Contains('*') && other._segments[i] != "*" && _segments[i] is "*") return false;
+        }
+
+        return true;
+    }
+
+    private static bool Match(ReadOnlySpan<string> pattern, ReadOnlySpan<string> path, bool ignoreCase)
+    {
+        // As in MatchSegment, with segments for characters: no pattern makes a match slower than pattern × path.
+        int p = 0, t = 0, star = -1, mark = 0;
+        while (t < path.Length)
+        {
+            if (p < pattern.Length && pattern[p] == "**")
+            {
+                star = p++;
+                mark = t;
+            }
+            else if (p < pattern.Length && MatchSegment(pattern[p], path[t], ignoreCase))
+            {
+                p++;
+                t++;
+            }
+            else if (star >= 0)
+            {
+                p = star + 1;
+                t = ++mark;
+            }
+            else return false;
+        }
+
+        while (p < pattern.Length && pattern[p] == "**") p++;
+        return p == pattern.Length;
+    }
+
+    private static bool MatchSegment(ReadOnlySpan<char> pattern, ReadOnlySpan<char> text, bool ignoreCase)
+    {
+        // The usual two-pointer glob: linear but for one remembered star.
+        int p = 0, t = 0, star = -1, mark = 0;
+        while (t < text.Length)
+        {
+            if (p < pattern.Length && pattern[p] == '*')
+            {
+                star = p++;
+                mark = t;
+            }
+            else if (p < pattern.Length && Same(pattern[p], text[t], ignoreCase))
+            {
+                p++;
+                t++;
+            }
+            else if (star >= 0)
+            {
+                p = star + 1;
+                t = ++mark;
+            }
+            else return false;
+        }
+
+        while (p < pattern.Length && pattern[p] == '*') p++;
+        return p == pattern.Length;
+    }
+
+    private static bool Same(char a, char b, bool ignoreCase) =>
+        a == b || (ignoreCase && char.ToLowerInvariant(a) == char.ToLowerInvariant(b));
+
+    /// <summary>The pattern as it was written.</summary>
+    public override string ToString() => Text;
+}

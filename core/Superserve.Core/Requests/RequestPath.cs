@@ -1,0 +1,107 @@
+using System.Text;
+using Superserve.Core.Authentication;
+
+namespace Superserve.Core.Requests;
+
+/// <summary>
+/// Paths as rules see them. Servers differ in what they do with dot segments, encoded slashes and the like, so an allow rule
+/// refuses to judge a path that two servers could read differently, and a deny rule judges every reading.
+/// </summary>
+public static class RequestPath
+{
+    /// <summary>The target's part ahead of '?'.</summary>
+    public static ReadOnlySpan<char> OfTarget(ReadOnlySpan<char> target)
+    {
+        int query = target.IndexOf('?');
+        return query < 0 ? target : target[..query];
+    }
+
+    /// <summary>
+    /// The path with unreserved characters decoded and other escapes in upper case; false where it has dot segments, empty
+    /// segments, encoded or reversed slashes, control characters, or escapes that are broken or nested.
+    /// </summary>
+    public static bool TryNormalize(ReadOnlySpan<char> path, out string normalized)
+    {
+        normalized = "";
+        if (path is not ['/', ..]) return false;
+        StringBuilder text = new(path.Length);
+        int segment = 0;
+        for (int i = 0; i < path.Length;)
+        {
+            char raw = path[i];
+            int at = i;
+            char c = Percent.Next(path, ref i);
+            bool escaped = i - at == 3;
+            if (raw == '%' && !escaped) return false;
+            if (c is < ' ' or '\x7f' or '\\' || (c == '/' && escaped) || raw == '#') return false;
+            if (c == '%' && IsEscapeOfStructure(path[i..])) return false;
+            if (c == '/')
+            {
+                if (at > 0 && IsAmbiguous(text.ToString(segment, text.Length - segment), last: false)) return false;
+                text.Append('/');
+                segment = text.Length;
+            }
+            else if (escaped && !Percent.IsUnreserved(c)) text.Append(path[at..i].ToString().ToUpperInvariant());
+            else text.Append(c);
+        }
+
+        if (IsAmbiguous(text.ToString(segment, text.Length - segment), last: true)) return false;
+        normalized = text.ToString();
+        return true;
+
+        // "%252e" is a dot, "%252f" a slash for a server that decodes twice.
+        static bool IsEscapeOfStructure(ReadOnlySpan<char> rest) =>
+            rest.Length >= 2 && rest[..2] is "2e" or "2E" or "2f" or "2F" or "5c" or "5C" or "25";
+
+        static bool IsAmbiguous(ReadOnlySpan<char> segment, bool last)
+        {
+            // Some servers take "..;x" for ".." (path parameters).
+            int parameters = segment.IndexOf(';');
+            if (parameters >= 0) segment = segment[..parameters];
+            return segment is "." or ".." || (segment.IsEmpty && (!last || parameters >= 0));
+        }
+    }
+
+    /// <summary>
+    /// The readings of a path that a server may have, each as segments in lower case: dot segments resolved, empty segments and
+    /// path parameters dropped, escapes decoded twice, a suffix as <c>.json</c> dropped; once with encoded slashes as slashes and
+    /// once not.
+    /// </summary>
+    public static IEnumerable<string[]> Readings(ReadOnlySpan<char> path)
+    {
+        string kept = KeepEncodedSlashes(path.ToString());
+        string once = Percent.Decode(path);
+        return Variants(kept, once, Percent.Decode(once));
+
+        static IEnumerable<string[]> Variants(params string[] texts)
+        {
+            foreach (string text in texts)
+            {
+                List<string> segments = Resolve(text);
+                yield return [.. segments];
+                if (segments.Count == 0) continue;
+                string last = segments[^1];
+                int dot = last.LastIndexOf('.');
+                if (dot > 0) yield return [.. segments[..^1], last[..dot]];
+            }
+        }
+
+        static string KeepEncodedSlashes(string text) =>
+            Percent.Decode(text.Replace("%2f", "%252f", StringComparison.OrdinalIgnoreCase).Replace("%5c", "%255c", StringComparison.OrdinalIgnoreCase));
+
+        static List<string> Resolve(string text)
+        {
+            List<string> segments = [];
+            foreach (string raw in text.Split('/', '\\'))
+            {
+                int parameters = raw.IndexOf(';');
+                string segment = (parameters >= 0 ? raw[..parameters] : raw).Trim().ToLowerInvariant();
+                if (segment is "" or ".") continue;
+                if (segment is not "..") segments.Add(segment);
+                else if (segments.Count > 0) segments.RemoveAt(segments.Count - 1);
+            }
+
+            return segments;
+        }
+    }
+}

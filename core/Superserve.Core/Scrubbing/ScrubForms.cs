@@ -1,0 +1,87 @@
+using System.Text;
+
+namespace Superserve.Core.Scrubbing;
+
+/// <summary>Writes down every form in which a response may give a credential away.</summary>
+internal static class ScrubForms
+{
+    /// <summary>Shorter pieces of base64 are ordinary text more often than a credential.</summary>
+    private const int MinBase64 = 4;
+
+    /// <summary>The forms of the pairs; of two that match the same, the earlier pair's.</summary>
+    public static ScrubForm[] Of(IEnumerable<ScrubPair> pairs)
+    {
+        HashSet<string> known = new(StringComparer.Ordinal);
+        return [.. pairs.SelectMany(Of).Where(form => known.Add(form.Key))];
+    }
+
+    private static IEnumerable<ScrubForm> Of(ScrubPair pair)
+    {
+        byte[] credential = pair.Credential.ToArray();
+        byte[] standIn = pair.StandIn.ToArray();
+        IEnumerable<ScrubForm> forms = Text(credential, standIn);
+        // A service that takes header bytes for Latin-1, as most do, writes them as UTF-8 when it echoes them in a body.
+        if (credential.AsSpan().ContainsAnyExceptInRange((byte)0, (byte)0x7f))
+            forms = forms.Concat(Text(Encoding.UTF8.GetBytes(Encoding.Latin1.GetString(credential)), standIn));
+        foreach (string user in pair.BasicUserNames)
+        {
+            byte[] prefix = Encoding.UTF8.GetBytes(user + ":");
+            forms = forms.Concat(Rendered([.. prefix, .. credential], [.. prefix, .. standIn]));
+        }
+
+        // The credential as the user name, with an empty password.
+        forms = forms.Concat(Rendered([.. credential, (byte)':'], [.. standIn, (byte)':']));
+        return forms.Concat(Aligned(credential, standIn, 0)).Concat(Aligned(credential, standIn, 1)).Concat(Aligned(credential, standIn, 2));
+    }
+
+    private static IEnumerable<ScrubForm> Text(byte[] credential, byte[] standIn)
+    {
+        EscapedUnit.Kinds escapes = EscapedUnit.Kinds.None;
+        foreach (byte unit in credential) escapes |= EscapedUnit.KindOf(unit);
+        for (int all = (int)escapes, some = all; ; some = (some - 1) & all)
+        {
+            yield return new ScrubForm(credential, false, [new ScrubForm.End(credential.Length, standIn)], (EscapedUnit.Kinds)some);
+            if (some == 0) break;
+        }
+    }
+
+    /// <summary>The base64 of something that ends with the credential or close to it, from its beginning to its end.</summary>
+    private static IEnumerable<ScrubForm> Rendered(byte[] from, byte[] to)
+    {
+        string units = Convert.ToBase64String(from);
+        string standIn = Convert.ToBase64String(to);
+        int length = units.TrimEnd('=').Length;
+        return Base64(
+            units,
+            length == units.Length ? [(length, standIn, false)] : [(length, standIn.TrimEnd('='), true), (units.Length, standIn, false)]);
+    }
+
+    /// <summary>
+    /// The credential within a longer base64 text, after <paramref name="before"/> unknown bytes of a group of three. The first
+    /// character that depends on the credential alone begins the form. The character that it shares with what follows is part
+    /// of it only where that is nothing, or bits that are zero as well.
+    /// </summary>
+    private static IEnumerable<ScrubForm> Aligned(byte[] credential, byte[] standIn, int before)
+    {
+        // The group's characters hold bits 0-5, 6-11, 12-17, 18-23: after one byte the first own one is the third, after two the fourth.
+        int first = before == 0 ? 0 : before + 1;
+        string units = Convert.ToBase64String([.. new byte[before], .. credential])[first..];
+        string ended = Convert.ToBase64String([.. new byte[before], .. standIn])[first..];
+
+        // With what may follow at the same place of its group, that still decodes to what it was.
+        int filler = (((credential.Length - standIn.Length) % 3) + 3) % 3;
+        string bare = Convert.ToBase64String([.. new byte[before], .. standIn, .. Enumerable.Repeat((byte)'.', filler)])[first..].TrimEnd('=');
+
+        int length = units.TrimEnd('=').Length;
+        return length == units.Length
+            ? Base64(units, [(length, bare, false)])
+            : Base64(units, [(length - 1, bare[..^1], false), (length, bare, false), (units.Length, ended, false)]);
+    }
+
+    private static IEnumerable<ScrubForm> Base64(string units, (int Length, string StandIn, bool ToUrlSafe)[] ends)
+    {
+        ScrubForm.End[] kept = [.. ends.Where(end => end.Length >= MinBase64)
+            .Select(end => new ScrubForm.End(end.Length, end.StandIn, end.ToUrlSafe, units.AsSpan(0, end.Length).ContainsAny('+', '/')))];
+        if (kept.Length > 0) yield return new ScrubForm(Encoding.ASCII.GetBytes(units), true, kept);
+    }
+}

@@ -1,0 +1,49 @@
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Proxy;
+
+namespace Superserve.Sidecar.Admin;
+
+/// <summary>Health and metrics, on ports of their own, each answering nothing of the other's.</summary>
+internal static class AdminEndpoints
+{
+    /// <summary>Adds the listeners to the web host.</summary>
+    public static void Listen(KestrelServerOptions kestrel, SidecarOptions options)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxConcurrentConnections = 64;
+        kestrel.Limits.MaxRequestBodySize = 0;
+        kestrel.Listen(options.HealthAddress);
+        kestrel.Listen(options.MetricsAddress);
+    }
+
+    /// <summary>Maps the paths.</summary>
+    public static void Map(WebApplication app, SidecarOptions options, ProxyServer proxy)
+    {
+        app.Use(async (context, next) =>
+        {
+            int port = context.Connection.LocalPort;
+            string path = context.Request.Path.Value ?? "";
+            bool isHealth = path is "/healthz" or "/readyz";
+            bool isMetrics = path is "/metrics";
+            // The two may share a port; otherwise each port has its own paths.
+            if (!HttpMethods.IsGet(context.Request.Method) || !((isHealth && port == options.HealthAddress.Port) || (isMetrics && port == options.MetricsAddress.Port)))
+            {
+                context.Response.StatusCode = StatusCodes.Status404NotFound;
+                await context.Response.WriteAsync("Not found: /healthz and /readyz are on the health port, /metrics is on the metrics port.\n");
+                return;
+            }
+
+            if (isHealth) await AnswerAsync(context, path, proxy);
+            else await next(context);
+        });
+        app.UseOpenTelemetryPrometheusScrapingEndpoint("/metrics");
+    }
+
+    private static async Task AnswerAsync(HttpContext context, string path, ProxyServer proxy)
+    {
+        bool ok = path is "/healthz" || proxy.IsListening;
+        context.Response.StatusCode = ok ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+        await context.Response.WriteAsync(ok ? "ok\n" : "the proxy is not listening\n");
+    }
+}

@@ -1,0 +1,83 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Superserve.Core.Snapshots;
+using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Trust;
+
+namespace Superserve.Sidecar.Commands;
+
+/// <summary><c>exec --config FILE -- COMMAND</c>: runs one command behind a sidecar of its own.</summary>
+internal static partial class ExecCommand
+{
+    /// <summary>As a shell answers when it finds no such command, or cannot run it.</summary>
+    private const int NotFound = 127;
+
+    public static Command Create()
+    {
+        Option<string> config = CommonOptions.Config();
+        Option<LogLevel> logLevel = CommonOptions.LogLevel(LogLevel.Warning);
+        Argument<string[]> words = new("COMMAND") { Description = "The command and its arguments, behind --.", Arity = ArgumentArity.OneOrMore };
+        Command command = new("exec",
+            "Runs one command with the stand-ins, the proxy and the trust variables in its environment, and ends with its exit status. "
+            + "The command runs as the same user, who can read the credential files: this is for trying out, and no boundary.") { config, logLevel, words };
+        command.SetAction((result, cancellationToken) =>
+            ExecAsync(result.GetRequiredValue(config), result.GetValue(logLevel), result.GetRequiredValue(words), cancellationToken));
+        return command;
+    }
+
+    private static async Task<int> ExecAsync(string configurationFile, LogLevel logLevel, string[] words, CancellationToken cancellationToken)
+    {
+        await using WebApplication app = LocalSidecar.Build(configurationFile, logLevel);
+        await LocalSidecar.StartAsync(app, cancellationToken);
+        ProcessStartInfo start = new(words[0], words[1..]) { UseShellExecute = false };
+        SetEnvironment(start.Environment, app);
+        int status;
+        try
+        {
+            using Process child = Process.Start(start)!;
+            // A terminal sends SIGINT to both; SIGTERM comes to this process alone and is passed on.
+            await using CancellationTokenRegistration forward = cancellationToken.Register(() => _ = Kill(child.Id, SigTerm));
+            await child.WaitForExitAsync(CancellationToken.None);
+            status = child.ExitCode;
+        }
+        catch (Win32Exception exception)
+        {
+            throw new UsageException($"{words[0]} cannot be run: {exception.Message}") { HResult = NotFound };
+        }
+
+        using CancellationTokenSource drain = new(TimeSpan.FromSeconds(5), TimeProvider.System);
+        await app.StopAsync(drain.Token);
+        return status;
+    }
+
+    private static void SetEnvironment(IDictionary<string, string?> environment, WebApplication app)
+    {
+        SidecarOptions options = app.Services.GetRequiredService<SidecarOptions>();
+        TrustDirectory trust = app.Services.GetRequiredService<TrustDirectory>();
+        foreach (BoundSecret secret in app.Services.GetRequiredService<ISnapshotSource>().Current.Secrets)
+            if (!secret.IsDetached) environment[secret.Env] = secret.StandIn.Value;
+
+        string proxy = $"http://{options.ProxyAddress}";
+        foreach (string name in (ReadOnlySpan<string>)["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]) environment[name] = proxy;
+        // An exemption of the user's would lead around the sidecar, where a stand-in is worth nothing.
+        environment.Remove("NO_PROXY");
+        environment.Remove("no_proxy");
+        // Node's fetch heeds the proxy variables only when told to.
+        environment.TryAdd("NODE_USE_ENV_PROXY", "1");
+        foreach ((string name, string value) in trust.Variables)
+        {
+            // The system's own bundle is in ours; a bundle of the user's is not.
+            if (!environment.TryGetValue(name, out string? user) || PublicRoots.IsSystemBundle(user)) environment[name] = value;
+            else Console.Error.WriteLine($"superserve-sidecar: {name} is set to {user} and stays so: programs that read it do not trust the sidecar. Unset it, or add {trust.Path}/ca.crt to that file.");
+        }
+
+        environment["JAVA_TOOL_OPTIONS"] = environment.TryGetValue("JAVA_TOOL_OPTIONS", out string? java) && !string.IsNullOrEmpty(java) ? $"{java} {trust.JavaOptions}" : trust.JavaOptions;
+    }
+
+    private const int SigTerm = 15;
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int process, int signal);
+}

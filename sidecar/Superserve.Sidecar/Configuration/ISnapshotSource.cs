@@ -1,0 +1,10 @@
+using Superserve.Core.Snapshots;
+
+namespace Superserve.Sidecar.Configuration;
+
+/// <summary>Where the data path takes the snapshot that it decides by: once per connection and once per request.</summary>
+internal interface ISnapshotSource
+{
+    /// <summary>The snapshot in force now. Never null, never changing once taken.</summary>
+    Snapshot Current { get; }
+}

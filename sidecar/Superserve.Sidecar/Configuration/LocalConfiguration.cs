@@ -1,0 +1,54 @@
+using System.Collections.Immutable;
+using System.Net;
+using Superserve.Core.Hosts;
+using Superserve.Core.Network;
+using Superserve.Core.Secrets;
+using Superserve.Core.Snapshots;
+using Superserve.Core.StandIns;
+
+namespace Superserve.Sidecar.Configuration;
+
+/// <summary>What a sidecar is set up with for its whole life; a change needs a restart.</summary>
+internal sealed record SidecarOptions
+{
+    public required string Sandbox { get; init; }
+
+    public required IPEndPoint ProxyAddress { get; init; }
+
+    public required IPEndPoint HealthAddress { get; init; }
+
+    public required IPEndPoint MetricsAddress { get; init; }
+
+    /// <summary>What the sandbox's containers may read: certificates and the stand-ins.</summary>
+    public required string TrustDirectory { get; init; }
+
+    /// <summary>Where the CA's key is kept, so that a restarted sidecar has the same CA; null for memory alone.</summary>
+    public string? StateDirectory { get; init; }
+
+    /// <summary>JSON lines; null for none.</summary>
+    public string? EventsFile { get; init; }
+
+    public AuditMode Audit { get; init; }
+
+    /// <summary>PEM certificates to trust besides the system's.</summary>
+    public string? TrustedRootsFile { get; init; }
+
+    /// <summary>Names that are not resolved but dialled at a fixed address; that counts as naming the address.</summary>
+    public ImmutableDictionary<string, IPEndPoint> PinnedHosts { get; init; } = ImmutableDictionary<string, IPEndPoint>.Empty;
+
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Without a byte in either direction. Answers of language models may be silent for many minutes.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromHours(1);
+}
+
+/// <summary>One secret of the file: checked, its credential not yet read.</summary>
+internal sealed record LocalSecret(string Env, string Name, string ValueFile, StandIn? StandIn, SecretDefinition Definition);
+
+/// <summary>The checked file.</summary>
+internal sealed record LocalConfiguration(
+    SidecarOptions Options,
+    ImmutableArray<LocalSecret> Secrets,
+    NetworkRules Network,
+    Interception Interception,
+    ImmutableArray<HostPattern> Passthrough);

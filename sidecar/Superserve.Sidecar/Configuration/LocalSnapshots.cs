@@ -1,0 +1,195 @@
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using Superserve.Core.Secrets;
+using Superserve.Core.Snapshots;
+using Superserve.Core.StandIns;
+using Superserve.Sidecar.Metrics;
+using Superserve.Sidecar.Trust;
+
+namespace Superserve.Sidecar.Configuration;
+
+/// <summary>
+/// Snapshots of local mode. Each read looks whether the configuration or a credential file changed (a few system calls), so
+/// that a change counts from the very next request on; a timer looks too, so that it counts without one.
+/// </summary>
+internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
+{
+    /// <summary>How many gone secrets are remembered, so that their stand-ins are refused with a reason.</summary>
+    private const int MaxDetached = 64;
+
+    private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
+
+    private readonly string _file;
+    private readonly TrustDirectory _trust;
+    private readonly SidecarMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly byte[] _standInKey = RandomNumberGenerator.GetBytes(32);
+    private readonly string _sandboxId = Convert.ToHexString(RandomNumberGenerator.GetBytes(16));
+    private readonly Lock _reload = new();
+    private readonly ITimer _timer;
+
+    private LocalConfiguration _configuration;
+    private ImmutableArray<BoundSecret> _detached = [];
+    private volatile Loaded _loaded;
+
+    /// <summary>Takes a configuration that was read from <paramref name="file"/> and reads its credentials.</summary>
+    public LocalSnapshots(string file, LocalConfiguration configuration, TrustDirectory trust, SidecarMetrics metrics, TimeProvider time, ILogger<LocalSnapshots> logger)
+    {
+        _file = file;
+        _configuration = configuration;
+        _trust = trust;
+        _metrics = metrics;
+        _time = time;
+        _logger = logger;
+        _loaded = Load(revision: 1, FileStamp.Of(file));
+        _timer = time.CreateTimer(_ => _ = Current, null, PollInterval, PollInterval);
+    }
+
+    /// <inheritdoc />
+    public Snapshot Current
+    {
+        get
+        {
+            Loaded loaded = _loaded;
+            return loaded.IsCurrent(_file) ? loaded.Snapshot : Reload();
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _timer.Dispose();
+
+    private Snapshot Reload()
+    {
+        lock (_reload)
+        {
+            Loaded loaded = _loaded;
+            if (loaded.IsCurrent(_file)) return loaded.Snapshot;
+            FileStamp stamp = FileStamp.Of(_file);
+            if (stamp != loaded.ConfigurationStamp) ReadConfiguration();
+            _loaded = Load(loaded.Snapshot.Revision + 1, stamp);
+            LogReloaded(_loaded.Snapshot.Revision);
+            return _loaded.Snapshot;
+        }
+    }
+
+    /// <summary>A file that cannot be used leaves the last good configuration in force.</summary>
+    private void ReadConfiguration()
+    {
+        if (!ConfigurationReader.TryRead(_file, out LocalConfiguration? configuration, out IReadOnlyList<SpecError> errors))
+        {
+            _metrics.ConfigurationRejected();
+            foreach (SpecError error in errors) LogRejected(_file, error.ToString());
+            return;
+        }
+
+        if (FirstDifference(_configuration.Options, configuration.Options) is { } field)
+        {
+            _metrics.ConfigurationRejected();
+            LogRejected(_file, $"{field}: it cannot change while the sidecar runs; restart it, or change the field back");
+            return;
+        }
+
+        ImmutableArray<LocalSecret> now = configuration.Secrets;
+        foreach (BoundSecret secret in _loaded.Snapshot.Secrets)
+        {
+            if (secret.IsDetached || now.Any(other => IsSame(other, secret))) continue;
+            _detached = _detached.Add(secret with { IsDetached = true, Credential = CredentialState.Revoked.Instance });
+        }
+
+        // A secret that came back is attached again.
+        _detached = [.. _detached.Where(gone => !now.Any(other => IsSame(other, gone))).TakeLast(MaxDetached)];
+        _configuration = configuration;
+
+        bool IsSame(LocalSecret other, BoundSecret secret) =>
+            other.Env == secret.Env && other.Name == secret.Name && (other.StandIn is null || other.StandIn.Value == secret.StandIn.Value);
+    }
+
+    private static string? FirstDifference(SidecarOptions a, SidecarOptions b)
+    {
+        if (a.Sandbox != b.Sandbox) return "sandbox";
+        if (!a.ProxyAddress.Equals(b.ProxyAddress)) return "proxyAddress";
+        if (!a.HealthAddress.Equals(b.HealthAddress)) return "healthAddress";
+        if (!a.MetricsAddress.Equals(b.MetricsAddress)) return "metricsAddress";
+        if (a.TrustDirectory != b.TrustDirectory) return "trustDirectory";
+        if (a.StateDirectory != b.StateDirectory) return "stateDirectory";
+        if (a.EventsFile != b.EventsFile) return "eventsFile";
+        if (a.Audit != b.Audit) return "audit";
+        bool sameUpstream = a.TrustedRootsFile == b.TrustedRootsFile && a.ConnectTimeout == b.ConnectTimeout && a.IdleTimeout == b.IdleTimeout
+            && a.PinnedHosts.Count == b.PinnedHosts.Count && a.PinnedHosts.All(pin => pin.Value.Equals(b.PinnedHosts.GetValueOrDefault(pin.Key)));
+        return sameUpstream ? null : "upstream";
+    }
+
+    private Loaded Load(long revision, FileStamp configurationStamp)
+    {
+        ImmutableArray<BoundSecret>.Builder secrets = ImmutableArray.CreateBuilder<BoundSecret>();
+        ImmutableArray<(string, FileStamp)>.Builder stamps = ImmutableArray.CreateBuilder<(string, FileStamp)>();
+        foreach (LocalSecret secret in _configuration.Secrets)
+        {
+            // The stamp is taken ahead of the read: a write in between shows as a change afterwards.
+            stamps.Add((secret.ValueFile, FileStamp.Of(secret.ValueFile)));
+            StandIn standIn = secret.StandIn ?? StandIn.Derive(_standInKey, secret.Definition.Shape, "local", _sandboxId, secret.Env, secret.Name);
+            secrets.Add(new BoundSecret(secret.Env, secret.Name, standIn, ReadCredential(secret), secret.Definition));
+        }
+
+        Snapshot snapshot = new(revision, _time.GetUtcNow(), _configuration.Options.Sandbox, [.. secrets, .. _detached],
+            _configuration.Network, _configuration.Interception, _configuration.Passthrough);
+        _trust.WriteStandIns(secrets.ToImmutable());
+        _metrics.SnapshotTaken(snapshot);
+        return new Loaded(snapshot, configurationStamp, stamps.ToImmutable());
+    }
+
+    private CredentialState ReadCredential(LocalSecret secret)
+    {
+        try
+        {
+            using FileStream file = File.OpenRead(secret.ValueFile);
+            // Two more bytes than the limit: a newline at the end, and one to tell that it is exceeded.
+            byte[] bytes = new byte[Credential.MaxLength + 3];
+            int length = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+            if (length == 0) return Revoked(secret, "is empty");
+            if (Credential.TryCreate(bytes.AsSpan(0, length), out Credential? credential, out string? error)) return new CredentialState.Available(credential);
+            if (length <= 2) return Revoked(secret, "is empty");
+            LogUnusable(secret.Name, secret.ValueFile, error);
+            return new CredentialState.Unavailable(error);
+        }
+        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return Revoked(secret, "is not there");
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            LogUnusable(secret.Name, secret.ValueFile, exception.GetType().Name);
+            return new CredentialState.Unavailable("the file of the credential cannot be read");
+        }
+    }
+
+    private CredentialState.Revoked Revoked(LocalSecret secret, string what)
+    {
+        LogRevoked(secret.Name, secret.ValueFile, what);
+        return CredentialState.Revoked.Instance;
+    }
+
+    private sealed record Loaded(Snapshot Snapshot, FileStamp ConfigurationStamp, ImmutableArray<(string File, FileStamp Stamp)> CredentialStamps)
+    {
+        public bool IsCurrent(string file)
+        {
+            if (FileStamp.Of(file) != ConfigurationStamp) return false;
+            foreach ((string credential, FileStamp stamp) in CredentialStamps)
+                if (FileStamp.Of(credential) != stamp) return false;
+            return true;
+        }
+    }
+
+    [LoggerMessage(1, LogLevel.Information, "Snapshot {Revision} is in force.")]
+    private partial void LogReloaded(long revision);
+
+    [LoggerMessage(2, LogLevel.Error, "{File} is not used, the configuration before it stays in force. {Error}")]
+    private partial void LogRejected(string file, string error);
+
+    [LoggerMessage(3, LogLevel.Warning, "The secret {Secret} is revoked: its file {File} {What}. Its requests are refused until the file holds a credential.")]
+    private partial void LogRevoked(string secret, string file, string what);
+
+    [LoggerMessage(4, LogLevel.Error, "The secret {Secret} is unavailable: {File}: {Error}. Its requests are refused until the file is mended.")]
+    private partial void LogUnusable(string secret, string file, string error);
+}

@@ -1,0 +1,189 @@
+using System.IO.Compression;
+using System.Net;
+using System.Net.Http.Headers;
+using Microsoft.Extensions.Primitives;
+using Superserve.Core.Authentication;
+using Superserve.Core.Scrubbing;
+using Superserve.Core.Snapshots;
+using Superserve.Core.Swapping;
+using Superserve.Sidecar.Metrics;
+using Superserve.Sidecar.Proxy;
+using Yarp.ReverseProxy.Forwarder;
+
+namespace Superserve.Sidecar.Forwarding;
+
+/// <summary>
+/// What is written of one request, and what of its answer comes back. Headers are written from what was judged, never copied
+/// from the request again.
+/// </summary>
+internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetrics metrics, TimeProvider time) : HttpTransformer
+{
+    private ScrubPatterns? _scrub;
+    private bool _isScrubbed;
+
+    /// <summary>An answer that cannot be passed on.</summary>
+    public Refusal? Refusal { get; private set; }
+
+    public override ValueTask TransformRequestAsync(HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
+    {
+        proxyRequest.RequestUri = uri;
+        SwapPlan? plan = exchange.Plan;
+        if (plan is not null) _scrub = exchange.Snapshot.ScrubPatterns;
+        foreach (HeaderField field in exchange.Headers)
+        {
+            if (IsReplaced(plan, field)) continue;
+            Add(proxyRequest, field.Name, field.Value);
+        }
+
+        if (plan is not null)
+        {
+            foreach (HeaderEdit edit in plan.Headers)
+                if (edit.Value is not null) Add(proxyRequest, edit.Name, edit.Value);
+            // An encoded answer would hide an echoed credential from the scrubber.
+            proxyRequest.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
+        }
+
+        if (proxyRequest.Content is not null && httpContext.Request.ContentLength is { } length) proxyRequest.Content.Headers.ContentLength = length;
+        // gRPC asks for trailers this way, hop by hop as the header is.
+        if (HttpProtocol.IsHttp2(httpContext.Request.Protocol) && httpContext.Request.Headers.TE.ToString().Contains("trailers", StringComparison.OrdinalIgnoreCase))
+            proxyRequest.Headers.TryAddWithoutValidation("TE", "trailers");
+        exchange.Marks = (time.GetTimestamp(), 0, 0);
+        return default;
+    }
+
+    public override ValueTask<bool> TransformResponseAsync(HttpContext httpContext, HttpResponseMessage? proxyResponse, CancellationToken cancellationToken)
+    {
+        if (proxyResponse is null) return new(false);
+        exchange.UpstreamStatus = (int)proxyResponse.StatusCode;
+        long answered = time.GetTimestamp();
+        bool isUpgrade = proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols || HttpMethods.IsConnect(httpContext.Request.Method);
+        bool hasBody = !isUpgrade && !HttpMethods.IsHead(httpContext.Request.Method) && proxyResponse.StatusCode is not (HttpStatusCode.NoContent or HttpStatusCode.NotModified);
+        bool scrubsBody = hasBody && _scrub is { ScrubsBodies: true };
+        string? encoding = scrubsBody ? Encoding(proxyResponse.Content.Headers) : null;
+        if (encoding is not (null or "gzip" or "x-gzip" or "br" or "deflate"))
+        {
+            Refusal = new Refusal(RefusalReason.UpstreamUnreachable,
+                $"{exchange.Destination} answered in the encoding '{exchange.Snapshot.Redact(encoding, 32)}', although the request asked for none; it cannot be searched for the credential and is not passed on.", exchange.Plan?.Secrets[0]);
+            httpContext.Response.StatusCode = StatusCodes.Status502BadGateway;
+            return new(false);
+        }
+
+        Copy(proxyResponse.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
+        Copy(proxyResponse.Content.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
+        if (hasBody) proxyResponse.Content = new ResponseContent(proxyResponse.Content, content => ReadStream(content, encoding, scrubsBody));
+        exchange.Marks = exchange.Marks with { Answered = answered, Written = time.GetTimestamp() };
+        return new(true);
+    }
+
+    public override ValueTask TransformResponseTrailersAsync(HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
+    {
+        if (_isScrubbed) metrics.ResponseScrubbed();
+        Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature? trailers = httpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature>();
+        if (trailers is { Trailers.IsReadOnly: false }) Copy(proxyResponse.TrailingHeaders, trailers.Trailers, isScrubbed: false, isDecoded: false);
+        return default;
+    }
+
+    private static bool IsReplaced(SwapPlan? plan, HeaderField field)
+    {
+        if (plan is null) return false;
+        if (field.Is("Accept-Encoding")) return true;
+        foreach (HeaderEdit edit in plan.Headers)
+            if (field.Is(edit.Name)) return true;
+        return false;
+    }
+
+    private static void Add(HttpRequestMessage request, string name, string value)
+    {
+        if (request.Headers.TryAddWithoutValidation(name, value)) return;
+        // What describes a body goes with the body; a request without one can still say of which type it would be.
+        request.Content ??= new EmptyHttpContent();
+        request.Content.Headers.TryAddWithoutValidation(name, value);
+    }
+
+    private void Copy(HttpHeaders from, IHeaderDictionary to, bool isScrubbed, bool isDecoded)
+    {
+        foreach ((string name, HeaderStringValues values) in from.NonValidated)
+        {
+            if (HeaderRules.IsHopByHop(name) || name.StartsWith("X-Superserve-", StringComparison.OrdinalIgnoreCase) || Is(name, "Alt-Svc")) continue;
+            if (Is(name, "Content-Length") && isScrubbed) continue;
+            if (Is(name, "Content-Encoding") && isDecoded) continue;
+            if (Is(name, "Set-Cookie") && !AllowsSetCookie()) continue;
+            to.Append(name, Scrubbed(values));
+        }
+    }
+
+    private StringValues Scrubbed(HeaderStringValues values)
+    {
+        string[] texts = new string[values.Count];
+        int i = 0;
+        foreach (string value in values)
+        {
+            texts[i] = _scrub?.ScrubHeader(value) ?? value;
+            if (!ReferenceEquals(texts[i], value)) _isScrubbed = true;
+            i++;
+        }
+
+        return texts.Length == 1 ? new StringValues(texts[0]) : new StringValues(texts);
+    }
+
+    private bool AllowsSetCookie()
+    {
+        if (exchange.Plan is null) return true;
+        foreach (BoundSecret secret in exchange.Plan.Secrets)
+            if (!secret.Definition.AllowSetCookie) return false;
+        return true;
+    }
+
+    private static string? Encoding(HttpContentHeaders headers)
+    {
+        if (!headers.NonValidated.TryGetValues("Content-Encoding", out HeaderStringValues values)) return null;
+        string encoding = values.ToString().Trim().ToLowerInvariant();
+        return encoding is "" or "identity" ? null : encoding;
+    }
+
+    private ResponseStream ReadStream(Stream content, string? encoding, bool scrubsBody)
+    {
+        Stream decoded = encoding switch
+        {
+            null => content,
+            "br" => new BrotliStream(content, CompressionMode.Decompress),
+            "deflate" => new ZLibStream(content, CompressionMode.Decompress),
+            _ => new GZipStream(content, CompressionMode.Decompress),
+        };
+        return new ResponseStream(decoded, exchange, scrubsBody ? new BodyScrubber(_scrub!) : null, () => _isScrubbed = true);
+    }
+
+    private static bool Is(string name, string other) => string.Equals(name, other, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>No body, but headers of one.</summary>
+    private sealed class EmptyHttpContent : HttpContent
+    {
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => Task.CompletedTask;
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return true;
+        }
+    }
+
+    /// <summary>The answer's body, read through a stream of ours.</summary>
+    private sealed class ResponseContent(HttpContent inner, Func<Stream, Stream> wrap) : HttpContent
+    {
+        protected override async Task<Stream> CreateContentReadStreamAsync() => wrap(await inner.ReadAsStreamAsync());
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => throw new NotSupportedException();
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing) inner.Dispose();
+            base.Dispose(disposing);
+        }
+    }
+}

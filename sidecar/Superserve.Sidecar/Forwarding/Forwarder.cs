@@ -1,0 +1,148 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Text;
+using Superserve.Core.Hosts;
+using Superserve.Core.Swapping;
+using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Metrics;
+using Superserve.Sidecar.Proxy;
+using Yarp.ReverseProxy.Forwarder;
+
+namespace Superserve.Sidecar.Forwarding;
+
+/// <summary>Steps 8 and 9 of the data path: sends a judged request to its service and the scrubbed answer back.</summary>
+internal sealed class Forwarder : IDisposable
+{
+    /// <summary>An idle connection to a service; below what common load balancers keep.</summary>
+    private static readonly TimeSpan PooledConnectionIdle = TimeSpan.FromSeconds(55);
+
+    /// <summary>After this a service's name is resolved, and its address checked, anew.</summary>
+    private static readonly TimeSpan PooledConnectionLifetime = TimeSpan.FromMinutes(2);
+
+    private readonly IHttpForwarder _http;
+    private readonly HttpMessageInvoker _client;
+    private readonly SidecarMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ForwarderRequestConfig _http1;
+    private readonly ForwarderRequestConfig _http2;
+    private readonly ForwarderRequestConfig _plainHttp2;
+
+    public Forwarder(IHttpForwarder http, UpstreamConnector connector, SidecarOptions options, SidecarMetrics metrics, TimeProvider time)
+    {
+        _http = http;
+        _metrics = metrics;
+        _time = time;
+        _client = new HttpMessageInvoker(Handler(connector));
+        // Each side speaks the version that the client chose: what works without a proxy works through one. Only idleness ends an exchange.
+        _http1 = new ForwarderRequestConfig { ActivityTimeout = options.IdleTimeout, Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        _http2 = _http1 with { Version = HttpVersion.Version20 };
+        _plainHttp2 = _http2 with { VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+    }
+
+    /// <summary>Forwards; a refusal where no answer of the service's reached the client.</summary>
+    public async Task<Refusal?> ForwardAsync(Exchange exchange)
+    {
+        HttpContext context = exchange.Context;
+        bool secure = exchange.Connection.Handling == Handling.Intercepted;
+        if (!TryMakeUri(exchange, secure, out Uri? uri))
+            return new Refusal(RefusalReason.RequestDenied, "The request's host or path cannot be written as an http address. Send it in its usual form.");
+
+        // Only a WebSocket may turn the connection into something else; h2c and the like are dropped, and the request stays a request.
+        if (context.Request.Headers.Upgrade.Count > 0 && !string.Equals(context.Request.Headers.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase))
+            context.Request.Headers.Remove("Upgrade");
+        context.Request.Body = new RequestStream(context.Request.Body, exchange);
+
+        bool isHttp2 = HttpProtocol.IsHttp2(context.Request.Protocol);
+        ForwarderRequestConfig config = !isHttp2 ? _http1 : secure ? _http2 : _plainHttp2;
+        ForwardedExchange transformer = new(exchange, uri, _metrics, _time);
+        ForwarderError error = await _http.SendAsync(context, secure ? "https://upstream" : "http://upstream", _client, config, transformer, CancellationToken.None);
+        if (transformer.Refusal is { } refusal) return refusal;
+        return error == ForwarderError.None ? null : Explain(exchange, error, context.Features.Get<IForwarderErrorFeature>()?.Exception);
+    }
+
+    public void Dispose() => _client.Dispose();
+
+    private static SocketsHttpHandler Handler(UpstreamConnector connector) => new()
+    {
+        ConnectCallback = async (context, cancellationToken) =>
+        {
+            DnsEndPoint endPoint = context.DnsEndPoint;
+            // The handler was given the checked name; it comes back as it went in.
+            if (!Authority.TryCreate(endPoint.Host.AsSpan().Trim("[]"), endPoint.Port, out Authority destination)) throw new SocketException((int)SocketError.HostNotFound);
+            return new NetworkStream(await connector.ConnectAsync(destination, cancellationToken), ownsSocket: true);
+        },
+        SslOptions = connector.TlsOptions,
+        // The connector has its own time limit, and says better what happened.
+        ConnectTimeout = Timeout.InfiniteTimeSpan,
+        UseProxy = false,
+        UseCookies = false,
+        AllowAutoRedirect = false,
+        AutomaticDecompression = DecompressionMethods.None,
+        PreAuthenticate = false,
+        // Services learn nothing of traces in the cluster.
+        ActivityHeadersPropagator = null,
+        EnableMultipleHttp2Connections = true,
+        InitialHttp2StreamWindowSize = 1024 * 1024,
+        KeepAlivePingDelay = TimeSpan.FromSeconds(60),
+        KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
+        KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
+        PooledConnectionIdleTimeout = PooledConnectionIdle,
+        PooledConnectionLifetime = PooledConnectionLifetime,
+        MaxResponseHeadersLength = 64,
+        RequestHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
+        ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
+    };
+
+    private static bool TryMakeUri(Exchange exchange, bool secure, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Uri? uri)
+    {
+        Authority destination = exchange.Destination;
+        string host = destination.Host.Contains(':') ? $"[{destination.Host}]" : destination.Host;
+        string port = destination.Port == (secure ? 443 : 80) ? "" : string.Create(System.Globalization.CultureInfo.InvariantCulture, $":{destination.Port}");
+        string text = string.Concat(secure ? "https://" : "http://", host, port, exchange.Plan?.Target ?? exchange.Target);
+        // As sent: rules have judged this spelling of the path, so the service gets no other.
+        return Uri.TryCreate(text, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }, out uri);
+    }
+
+    private static Refusal? Explain(Exchange exchange, ForwarderError error, Exception? exception)
+    {
+        if (exchange.BodyRefusal is { } refusal) return refusal;
+        if (Find<UpstreamException>(exception) is { } upstream)
+        {
+            if (upstream.Verdict.Reason is not null) exchange.Network = upstream.Verdict;
+            return upstream.Refusal with { Secret = exchange.Plan?.Secrets[0] };
+        }
+
+        string service = exchange.Destination.ToString();
+        switch (error)
+        {
+            case ForwarderError.RequestCanceled or ForwarderError.RequestBodyCanceled or ForwarderError.RequestBodyClient
+                or ForwarderError.ResponseBodyCanceled or ForwarderError.ResponseBodyClient or ForwarderError.UpgradeRequestClient
+                or ForwarderError.UpgradeResponseClient or ForwarderError.UpgradeRequestCanceled or ForwarderError.UpgradeResponseCanceled:
+            case var _ when exchange.Context.Response.HasStarted:
+                exchange.IsAborted = true;
+                return null;
+            case ForwarderError.RequestTimedOut:
+                return new Refusal(RefusalReason.UpstreamTimeout, $"{service} did not answer in time. It may be overloaded; try again later.", exchange.Plan?.Secrets[0]);
+        }
+
+        return Find<AuthenticationException>(exception) is not null
+            ? new Refusal(RefusalReason.UpstreamTlsInvalid,
+                $"The certificate of {service} is not valid for that name, or no trusted authority signed it. The request was not sent. If the service has a private authority, its owner can add it to the sidecar's trusted roots.", exchange.Plan?.Secrets[0])
+            : new Refusal(RefusalReason.UpstreamUnreachable, $"{service} broke the connection off ahead of an answer. Try again.", exchange.Plan?.Secrets[0]);
+    }
+
+    private static T? Find<T>(Exception? exception)
+        where T : Exception
+    {
+        for (; exception is not null; exception = exception.InnerException)
+        {
+            if (exception is T found) return found;
+            if (exception is not AggregateException { InnerExceptions: { Count: > 1 } several }) continue;
+            foreach (Exception inner in several)
+                if (Find<T>(inner) is { } below) return below;
+        }
+
+        return null;
+    }
+}

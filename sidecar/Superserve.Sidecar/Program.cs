@@ -1,0 +1,19 @@
+using System.CommandLine;
+using Superserve.Sidecar.Commands;
+
+RootCommand root = new("The egress sidecar of Superserve: sandboxed code uses stand-ins, and the sidecar swaps in the credentials, for the allowed hosts only.")
+{
+    RunCommand.Create(),
+    ExecCommand.Create(),
+};
+
+try
+{
+    Hardening.Apply();
+    return await root.Parse(args).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromSeconds(15) });
+}
+catch (UsageException exception)
+{
+    Console.Error.WriteLine($"superserve-sidecar: {exception.Message}");
+    return exception.HResult == 127 ? 127 : 2;
+}

@@ -1,0 +1,198 @@
+using System.Buffers;
+using Superserve.Core.Hosts;
+
+namespace Superserve.Sidecar.Proxy;
+
+/// <summary>What a connection's first bytes say it is.</summary>
+internal enum FirstBytesKind
+{
+    /// <summary>More bytes are needed to tell.</summary>
+    Undecided,
+
+    /// <summary>A TLS ClientHello; the name may be absent.</summary>
+    Tls,
+
+    /// <summary>An HTTP/1 request line.</summary>
+    Http1,
+
+    /// <summary>HTTP/2's preface, without TLS.</summary>
+    Http2,
+
+    /// <summary>Neither.</summary>
+    Opaque,
+
+    /// <summary>It starts as TLS and is not; nothing good comes of passing it on.</summary>
+    Malformed,
+}
+
+/// <summary>The judgement of first bytes.</summary>
+/// <param name="Kind">What they are.</param>
+/// <param name="ServerName">TLS: the canonical name that the hello asks for; null where it asks for none.</param>
+internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerName = null)
+{
+    /// <summary>A ClientHello with post-quantum key shares has some 1.8 kB; with tickets and padding it stays well below.</summary>
+    private const int MaxHelloLength = 64 * 1024;
+
+    private const int MaxRequestLineLength = 16 * 1024;
+    private const int RecordHeaderLength = 5;
+    private const int MaxRecordLength = 16 * 1024;
+
+    private static ReadOnlySpan<byte> Http2Preface => "PRI * HTTP/2.0\r\n"u8;
+
+    /// <summary>Judges what has arrived so far. Reads no more than its bounds and keeps nothing.</summary>
+    public static FirstBytes Judge(in ReadOnlySequence<byte> bytes)
+    {
+        if (bytes.IsEmpty) return new(FirstBytesKind.Undecided);
+        byte first = bytes.FirstSpan[0];
+        return first == 0x16 ? JudgeTls(bytes) : JudgeHttp(bytes);
+    }
+
+    private static FirstBytes JudgeTls(in ReadOnlySequence<byte> bytes)
+    {
+        // Records carry the handshake message in pieces of any size; put together it is the hello.
+        byte[] hello = ArrayPool<byte>.Shared.Rent((int)Math.Min(bytes.Length, MaxHelloLength));
+        try
+        {
+            int length = 0;
+            ReadOnlySequence<byte> rest = bytes;
+            Span<byte> header = stackalloc byte[RecordHeaderLength];
+            while (rest.Length >= RecordHeaderLength)
+            {
+                rest.Slice(0, RecordHeaderLength).CopyTo(header);
+                int recordLength = (header[3] << 8) | header[4];
+                if (header[0] != 0x16 || header[1] != 3 || recordLength is 0 or > MaxRecordLength) return new(FirstBytesKind.Malformed);
+                rest = rest.Slice(RecordHeaderLength);
+                int taken = (int)Math.Min(recordLength, rest.Length);
+                if (length + taken > hello.Length) return new(FirstBytesKind.Malformed);
+                rest.Slice(0, taken).CopyTo(hello.AsSpan(length));
+                length += taken;
+                FirstBytes judged = JudgeHello(hello.AsSpan(0, length));
+                if (judged.Kind != FirstBytesKind.Undecided) return judged;
+                if (taken < recordLength) return judged;
+                rest = rest.Slice(taken);
+            }
+
+            // Even the first header may be incomplete.
+            return bytes.Length >= 2 && Second(bytes) != 3 ? new(FirstBytesKind.Malformed) : new(FirstBytesKind.Undecided);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(hello);
+        }
+    }
+
+    private static byte Second(in ReadOnlySequence<byte> bytes) => bytes.Slice(1).FirstSpan.Length > 0 ? bytes.Slice(1).FirstSpan[0] : bytes.Slice(1).ToArray()[0];
+
+    // RFC 8446 section 4.1.2.
+    private static FirstBytes JudgeHello(ReadOnlySpan<byte> message)
+    {
+        if (message.Length < 4) return message.Length > 0 && message[0] != 1 ? new(FirstBytesKind.Malformed) : new(FirstBytesKind.Undecided);
+        if (message[0] != 1) return new(FirstBytesKind.Malformed);
+        int length = (message[1] << 16) | (message[2] << 8) | message[3];
+        if (length > MaxHelloLength - 1024) return new(FirstBytesKind.Malformed);
+        if (message.Length < 4 + length) return new(FirstBytesKind.Undecided);
+
+        Reader reader = new(message.Slice(4, length));
+        bool ok = reader.Skip(2 + 32) && reader.SkipVector8() && reader.SkipVector16() && reader.SkipVector8();
+        if (!ok) return new(FirstBytesKind.Malformed);
+        if (reader.IsEmpty) return new(FirstBytesKind.Tls);
+        if (!reader.TryVector16(out ReadOnlySpan<byte> extensions)) return new(FirstBytesKind.Malformed);
+
+        Reader list = new(extensions);
+        while (!list.IsEmpty)
+        {
+            if (!list.TryUInt16(out int type) || !list.TryVector16(out ReadOnlySpan<byte> body)) return new(FirstBytesKind.Malformed);
+            if (type == 0) return JudgeServerName(body);
+        }
+
+        return new(FirstBytesKind.Tls);
+    }
+
+    // RFC 6066 section 3.
+    private static FirstBytes JudgeServerName(ReadOnlySpan<byte> extension)
+    {
+        Reader reader = new(extension);
+        if (!reader.TryVector16(out ReadOnlySpan<byte> names)) return new(FirstBytesKind.Malformed);
+        Reader list = new(names);
+        if (!list.TryByte(out int type) || type != 0 || !list.TryVector16(out ReadOnlySpan<byte> name) || name.Length > HostName.MaxLength + 1) return new(FirstBytesKind.Malformed);
+        Span<char> text = stackalloc char[name.Length];
+        for (int i = 0; i < name.Length; i++) text[i] = (char)name[i];
+        return HostName.TryCanonicalize(text, out string? canonical) ? new(FirstBytesKind.Tls, canonical)
+            // An address is no server name, but some clients send one: it says nothing.
+            : HostName.TryParseAddress(text, out _) ? new(FirstBytesKind.Tls) : new(FirstBytesKind.Malformed);
+    }
+
+    private static FirstBytes JudgeHttp(in ReadOnlySequence<byte> bytes)
+    {
+        int length = (int)Math.Min(bytes.Length, MaxRequestLineLength);
+        if (!IsTokenStart(bytes.FirstSpan[0])) return new(FirstBytesKind.Opaque);
+        byte[]? rented = bytes.FirstSpan.Length >= length ? null : ArrayPool<byte>.Shared.Rent(length);
+        try
+        {
+            if (rented is not null) bytes.Slice(0, length).CopyTo(rented);
+            ReadOnlySpan<byte> text = rented is null ? bytes.FirstSpan[..length] : rented.AsSpan(0, length);
+            int common = Math.Min(text.Length, Http2Preface.Length);
+            if (text[..common].SequenceEqual(Http2Preface[..common])) return new(common == Http2Preface.Length ? FirstBytesKind.Http2 : FirstBytesKind.Undecided);
+
+            // A request line is METHOD SP target SP HTTP/x.y; other text protocols end their first line otherwise.
+            int end = text.IndexOf((byte)'\n');
+            ReadOnlySpan<byte> line = (end < 0 ? text : text[..end]).TrimEnd((byte)'\r');
+            int space = line.IndexOf((byte)' ');
+            if ((space < 0 ? line : line[..space]).ContainsAnyExcept(TokenBytes)) return new(FirstBytesKind.Opaque);
+            if (end < 0) return new(text.Length < MaxRequestLineLength ? FirstBytesKind.Undecided : IsKnownMethod(line) ? FirstBytesKind.Http1 : FirstBytesKind.Opaque);
+            if (space <= 0) return new(FirstBytesKind.Opaque);
+            int last = line.LastIndexOf((byte)' ');
+            return new(IsKnownMethod(line) || line[(last + 1)..].StartsWith("HTTP/"u8) ? FirstBytesKind.Http1 : FirstBytesKind.Opaque);
+        }
+        finally
+        {
+            if (rented is not null) ArrayPool<byte>.Shared.Return(rented);
+        }
+    }
+
+    private static bool IsTokenStart(byte b) => TokenBytes.Contains(b);
+
+    private static readonly SearchValues<byte> TokenBytes = SearchValues.Create("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"u8);
+
+    private static bool IsKnownMethod(ReadOnlySpan<byte> line) =>
+        line.StartsWith("GET "u8) || line.StartsWith("POST "u8) || line.StartsWith("PUT "u8) || line.StartsWith("HEAD "u8) || line.StartsWith("DELETE "u8)
+        || line.StartsWith("PATCH "u8) || line.StartsWith("OPTIONS "u8) || line.StartsWith("TRACE "u8) || line.StartsWith("CONNECT "u8);
+
+    private ref struct Reader(ReadOnlySpan<byte> bytes)
+    {
+        private ReadOnlySpan<byte> _rest = bytes;
+
+        public readonly bool IsEmpty => _rest.IsEmpty;
+
+        public bool Skip(int count)
+        {
+            if (_rest.Length < count) return false;
+            _rest = _rest[count..];
+            return true;
+        }
+
+        public bool TryByte(out int value)
+        {
+            value = _rest.IsEmpty ? 0 : _rest[0];
+            return Skip(1);
+        }
+
+        public bool TryUInt16(out int value)
+        {
+            value = _rest.Length < 2 ? 0 : (_rest[0] << 8) | _rest[1];
+            return Skip(2);
+        }
+
+        public bool SkipVector8() => TryByte(out int length) && Skip(length);
+
+        public bool SkipVector16() => TryUInt16(out int length) && Skip(length);
+
+        public bool TryVector16(out ReadOnlySpan<byte> vector)
+        {
+            vector = default;
+            if (!TryUInt16(out int length) || _rest.Length < length) return false;
+            vector = _rest[..length];
+            return Skip(length);
+        }
+    }
+}

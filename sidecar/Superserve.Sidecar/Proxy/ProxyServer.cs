@@ -1,0 +1,77 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using Superserve.Sidecar.Configuration;
+
+namespace Superserve.Sidecar.Proxy;
+
+/// <summary>The listener of the explicit proxy, on Kestrel without any of its hosting.</summary>
+internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, IServiceProvider services) : IHostedService, IDisposable
+{
+    /// <summary>A sandbox that opens more is refused the next, and the ones it has go on.</summary>
+    private const int MaxConnections = 8192;
+
+    private KestrelServer? _server;
+
+    /// <summary>Whether connections are accepted.</summary>
+    public bool IsListening { get; private set; }
+
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        KestrelServerOptions kestrel = new() { ApplicationServices = services, AddServerHeader = false, AllowAlternateSchemes = true };
+        // Values are bytes: what came in as Latin-1 goes out as the same bytes.
+        kestrel.RequestHeaderEncodingSelector = static _ => Encoding.Latin1;
+        kestrel.ResponseHeaderEncodingSelector = static _ => Encoding.Latin1;
+        KestrelServerLimits limits = kestrel.Limits;
+        limits.MaxConcurrentConnections = MaxConnections;
+        limits.MaxConcurrentUpgradedConnections = MaxConnections;
+        limits.MaxRequestLineSize = 32 * 1024;
+        limits.MaxRequestHeadersTotalSize = 128 * 1024;
+        limits.MaxRequestHeaderCount = 200;
+        limits.MaxRequestBodySize = null;
+        limits.MinRequestBodyDataRate = null;
+        limits.MinResponseDataRate = null;
+        limits.KeepAliveTimeout = options.IdleTimeout;
+        limits.Http2.MaxStreamsPerConnection = 256;
+        limits.Http2.InitialConnectionWindowSize = 2 * 1024 * 1024;
+        limits.Http2.InitialStreamWindowSize = 1024 * 1024;
+        kestrel.Listen(options.ProxyAddress, listener =>
+        {
+            listener.Protocols = HttpProtocols.Http1AndHttp2;
+            listener.Use(http => client => dataPath.OnExplicitConnectionAsync(client, http));
+        });
+
+        // Kestrel's own log quotes what a client sent: it gets none.
+        _server = new KestrelServer(Options.Create(kestrel),
+            new SocketTransportFactory(Options.Create(new SocketTransportOptions { NoDelay = true }), NullLoggerFactory.Instance), NullLoggerFactory.Instance);
+        try
+        {
+            await _server.StartAsync(dataPath, cancellationToken);
+        }
+        catch (Exception exception) when (exception is IOException or SocketException)
+        {
+            throw new InvalidOperationException(Cannot(options.ProxyAddress, "proxyAddress", exception), exception);
+        }
+
+        IsListening = true;
+    }
+
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        IsListening = false;
+        if (_server is not null) await _server.StopAsync(cancellationToken);
+    }
+
+    public void Dispose() => _server?.Dispose();
+
+    /// <summary>Why an address cannot be listened on, and what to do.</summary>
+    internal static string Cannot(IPEndPoint address, string field, Exception exception) =>
+        exception is IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } or Microsoft.AspNetCore.Connections.AddressInUseException
+            || exception is SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse }
+            ? $"{field}: {address} is taken by another program. Stop it, or set {field} to another port."
+            : $"{field}: {address} cannot be listened on ({(exception.InnerException ?? exception).GetType().Name}). Set {field} to an address of this machine.";
+}

@@ -1,0 +1,78 @@
+using Microsoft.AspNetCore.Http.Features;
+using Superserve.Core.Hosts;
+using Superserve.Core.Swapping;
+
+namespace Superserve.Sidecar.Proxy;
+
+/// <summary>
+/// Step 5 of the data path: the one destination of a request. Every place that names a host (the connection's own destination,
+/// the TLS hello, Host or :authority, the request target) must name the same one; otherwise a service could be reached under
+/// the name of another.
+/// </summary>
+internal static class RequestAuthority
+{
+    /// <summary>Finds the destination and the origin-form target; a refusal where the names disagree or the form is not forwarded.</summary>
+    public static Refusal? Find(HttpContext context, SandboxConnection connection, out Authority destination, out string target)
+    {
+        target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
+        destination = connection.Destination;
+        bool isExtendedConnect = context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true };
+        if (HttpMethods.IsConnect(context.Request.Method) && !isExtendedConnect)
+        {
+            target = "";
+            return Denied("CONNECT opens a connection to the proxy and is not sent through one. Connect to the proxy again for another destination.");
+        }
+
+        if (connection.MismatchedServerName is { } serverName)
+            return Mismatch($"The TLS hello asked for {serverName}, but the connection was opened to {destination}.");
+
+        int port = connection.Handling == Handling.Intercepted ? 443 : 80;
+        bool hasHost = Authority.TryParse(context.Request.Host.Value, port, out Authority host);
+
+        if (!target.StartsWith('/'))
+        {
+            if (!TryParseAbsolute(target, out string scheme, out Authority named, out string origin))
+                return Denied(connection.Handling == Handling.Proxied
+                    ? "This is the sandbox's egress proxy, and the request names no service. Send it through HTTPS_PROXY or HTTP_PROXY, not to the proxy's own address."
+                    : "The request target is neither a path nor an http address.");
+            target = origin;
+            if (connection.Handling == Handling.Proxied)
+            {
+                destination = named;
+                if (scheme == "https") return Denied("The proxy takes https through CONNECT only. Set HTTPS_PROXY and let the client open the connection.");
+            }
+            else if (!named.Equals(connection.Destination)) return Mismatch($"The request target names {named}, but the connection was opened to {destination}.");
+        }
+        else if (connection.Handling == Handling.Proxied)
+            return Denied("This is the sandbox's egress proxy, and the request names no service. Send it through HTTPS_PROXY or HTTP_PROXY, not to the proxy's own address.");
+
+        if (!hasHost) return Mismatch("The Host header is missing or is no host name.");
+        // Plain HTTP to an address names its host in the header alone. The name is checked and dialled, not the address.
+        if (connection.Handling == Handling.Http && !destination.IsName && host.IsName && host.Port == destination.Port)
+        {
+            destination = host;
+            return null;
+        }
+
+        return host.Equals(destination) ? null : Mismatch($"The request is for {host}, but its connection was opened to {destination}.");
+    }
+
+    private static bool TryParseAbsolute(string target, out string scheme, out Authority authority, out string origin)
+    {
+        origin = "";
+        authority = default;
+        scheme = target.StartsWith("http://", StringComparison.OrdinalIgnoreCase) ? "http"
+            : target.StartsWith("https://", StringComparison.OrdinalIgnoreCase) ? "https" : "";
+        if (scheme.Length == 0) return false;
+        string rest = target[(scheme.Length + 3)..];
+        int end = rest.AsSpan().IndexOfAny('/', '?', '#');
+        if (!Authority.TryParse(end < 0 ? rest : rest.AsSpan(0, end), scheme == "https" ? 443 : 80, out authority)) return false;
+        origin = end < 0 ? "/" : rest[end] == '/' ? rest[end..] : "/" + rest[end..];
+        return true;
+    }
+
+    private static Refusal Denied(string detail) => new(RefusalReason.RequestDenied, detail);
+
+    private static Refusal Mismatch(string what) =>
+        new(RefusalReason.AuthorityMismatch, $"{what} Open a connection of its own for each host, and send the host's own name.");
+}

@@ -1,0 +1,105 @@
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Security.Cryptography.Pkcs;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using Superserve.Core.Snapshots;
+
+namespace Superserve.Sidecar.Trust;
+
+/// <summary>
+/// What a sandbox's containers may read: the CA, the bundle with the public roots, a Java truststore, and the stand-ins as they
+/// are now. Nothing here is secret from the sandbox.
+/// </summary>
+internal sealed class TrustDirectory
+{
+    /// <summary>Java reads no truststore without a password by default; the content is public.</summary>
+    public const string JavaPassword = "changeit";
+
+    private const UnixFileMode Readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
+    private string? _written;
+
+    private TrustDirectory(string directory) => Path = directory;
+
+    /// <summary>The directory's full path.</summary>
+    public string Path { get; }
+
+    /// <summary>The variables by which programs find the certificates; each is set only where the user has not.</summary>
+    public IReadOnlyList<(string Name, string Value)> Variables
+    {
+        get
+        {
+            string bundle = System.IO.Path.Combine(Path, "ca-bundle.crt");
+            string authority = System.IO.Path.Combine(Path, "ca.crt");
+            return
+            [
+                ("SSL_CERT_FILE", bundle), ("REQUESTS_CA_BUNDLE", bundle), ("CURL_CA_BUNDLE", bundle), ("GIT_SSL_CAINFO", bundle),
+                ("AWS_CA_BUNDLE", bundle), ("PIP_CERT", bundle), ("CARGO_HTTP_CAINFO", bundle), ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", bundle),
+                ("NODE_EXTRA_CA_CERTS", authority), ("DENO_CERT", authority),
+            ];
+        }
+    }
+
+    /// <summary>What Java takes; it is appended to a JAVA_TOOL_OPTIONS of the user's.</summary>
+    public string JavaOptions =>
+        $"-Djavax.net.ssl.trustStore={System.IO.Path.Combine(Path, "truststore.p12")} -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword={JavaPassword}";
+
+    /// <summary>Writes the certificates.</summary>
+    public static TrustDirectory Create(string directory, PodAuthority authority, PublicRoots roots)
+    {
+        Directory.CreateDirectory(directory);
+        TrustDirectory trust = new(directory);
+        string own = authority.Certificate.ExportCertificatePem() + "\n";
+        StringBuilder bundle = new();
+        foreach (X509Certificate2 root in roots.Certificates) bundle.Append(root.ExportCertificatePem()).Append('\n');
+        trust.Write("ca.crt", Encoding.ASCII.GetBytes(own));
+        trust.Write("ca-bundle.crt", Encoding.ASCII.GetBytes(bundle.Append(own).ToString()));
+        trust.Write("truststore.p12", JavaTrustStore(authority, roots));
+        return trust;
+    }
+
+    /// <summary>Writes <c>env</c>, lines of NAME=value, if it changed.</summary>
+    public void WriteStandIns(ImmutableArray<BoundSecret> secrets)
+    {
+        StringBuilder lines = new();
+        foreach (BoundSecret secret in secrets)
+            if (!secret.IsDetached) lines.Append(secret.Env).Append('=').Append(secret.StandIn.Value).Append('\n');
+        string text = lines.ToString();
+        if (text == _written) return;
+        Write("env", Encoding.ASCII.GetBytes(text));
+        _written = text;
+    }
+
+    private void Write(string name, ReadOnlySpan<byte> bytes) => AtomicFile.Write(System.IO.Path.Combine(Path, name), bytes, Readable);
+
+    // Java takes a certificate of a PKCS #12 file for a trust anchor only where Oracle's attribute says for what usage.
+    private static byte[] JavaTrustStore(PodAuthority authority, PublicRoots roots)
+    {
+        Pkcs12SafeContents contents = new();
+        int number = 0;
+        foreach (X509Certificate2 root in roots.Certificates) Add(root, $"root-{number++}");
+        Add(authority.Certificate, "superserve");
+        Pkcs12Builder builder = new();
+        builder.AddSafeContentsUnencrypted(contents);
+        builder.SealWithMac(JavaPassword, HashAlgorithmName.SHA256, 1);
+        return builder.Encode();
+
+        void Add(X509Certificate2 certificate, string alias)
+        {
+            Pkcs12CertBag bag = contents.AddCertificate(certificate);
+            bag.Attributes.Add(new Pkcs9AttributeObject(TrustedKeyUsage, AnyExtendedKeyUsage));
+            bag.Attributes.Add(new Pkcs9AttributeObject(FriendlyName, BmpString(alias)));
+        }
+    }
+
+    private static readonly Oid TrustedKeyUsage = new("2.16.840.1.113894.746875.1.1");
+    private static readonly Oid FriendlyName = new("1.2.840.113549.1.9.20");
+    private static readonly byte[] AnyExtendedKeyUsage = [0x06, 0x04, 0x55, 0x1D, 0x25, 0x00];
+
+    private static byte[] BmpString(string text)
+    {
+        byte[] characters = Encoding.BigEndianUnicode.GetBytes(text);
+        return [0x1E, (byte)characters.Length, .. characters];
+    }
+}
