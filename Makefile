@@ -1,0 +1,49 @@
+# Superserve for Kubernetes. `make help` lists what there is.
+#
+# demo and test set up what they need: on Debian as root they install missing packages, elsewhere they say what is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := artifacts/bin
+SIDECAR := $(BIN)/superserve-sidecar
+RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
+SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
+           Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
+
+.PHONY: help build demo test test-unit mutate format check-format clean setup-build setup-test
+
+help: ## Shows this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+build: setup-build $(SIDECAR) ## Builds artifacts/bin/superserve-sidecar, native and stripped.
+
+$(SIDECAR): $(SOURCES)
+	dotnet publish sidecar/Superserve.Sidecar -c Release -r $(RID) -o artifacts/publish/sidecar --nologo -v quiet
+	mkdir -p $(BIN)
+	install -m 0755 artifacts/publish/sidecar/superserve-sidecar $@
+
+demo: setup-test $(SIDECAR) ## Shows a client that uses a credential which it never sees. Ends by itself.
+	examples/local/demo.sh $(SIDECAR)
+
+test: setup-test $(SIDECAR) check-format ## Runs every test; a test that cannot run counts as failed.
+	build/test.sh
+
+test-unit: setup-build ## Runs the tests of the pure rules alone.
+	dotnet test --project tests/Superserve.Core.Tests
+
+format: ## Formats the code.
+	dotnet format Superserve.K8s.sln
+
+check-format: setup-build
+	dotnet format whitespace Superserve.K8s.sln --verify-no-changes
+
+clean: ## Removes what the other targets made.
+	rm -rf artifacts $$(find core sidecar tests -type d \( -name bin -o -name obj \) -prune)
+
+setup-build:
+	@build/setup.sh build
+
+setup-test:
+	@build/setup.sh build test

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Makes sure that the programs are there that building (build) and testing (test) need.
+# On Debian as root, what is missing is installed; elsewhere it is named, and the script fails.
+set -euo pipefail
+
+declare -A package=(
+  [gcc]=gcc [objcopy]=binutils [zlib.h]=zlib1g-dev
+  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates
+)
+declare -A needed=(
+  [build]="gcc objcopy zlib.h"
+  [test]="curl python3 openssl ca-certificates"
+)
+
+is_there() {
+  case $1 in
+    zlib.h) [ -e /usr/include/zlib.h ] ;;
+    ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || [ -e /etc/ssl/cert.pem ] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+if ! command -v dotnet >/dev/null; then
+  echo "The .NET SDK 10 is missing: install it (https://dotnet.microsoft.com/download) and put dotnet on the PATH." >&2
+  exit 1
+fi
+
+missing=()
+for group in "$@"; do
+  for program in ${needed[$group]}; do
+    is_there "$program" || missing+=("${package[$program]}")
+  done
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+  echo "Installing ${missing[*]} ..."
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "These are missing: ${missing[*]} (the names of Debian's packages). Install them, then run this again." >&2
+  exit 1
+fi
