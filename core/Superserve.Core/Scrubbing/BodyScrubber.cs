@@ -27,10 +27,10 @@ public sealed class BodyScrubber(ScrubPatterns patterns)
     /// <summary>How many forms were replaced so far.</summary>
     public long Replacements { get; private set; }
 
-    /// <summary>How many bytes or escapes were compared with a form's so far: the work beyond the search for candidates.</summary>
+    /// <summary>How many bytes or escapes were compared with a form's: the work beyond the search for candidates.</summary>
     public long Comparisons => _comparisons;
 
-    /// <summary>Appends what can be released of the pending bytes and <paramref name="input"/>, with every form replaced.</summary>
+    /// <summary>Appends what can be released of what is held back and of the input, with every form replaced.</summary>
     public void Write(ReadOnlySpan<byte> input, IBufferWriter<byte> output)
     {
         if (_matcher.IsEmpty)
@@ -68,7 +68,7 @@ public sealed class BodyScrubber(ScrubPatterns patterns)
         Array.Clear(_pending);
     }
 
-    /// <summary>Releases the text up to <paramref name="limit"/>, or to where a form is undecided, or past one that began before it.</summary>
+    /// <summary>Releases the text up to the limit, to where a form is undecided, or past one that began before it.</summary>
     private int Scrub(ReadOnlySpan<byte> text, int limit, bool final, IBufferWriter<byte> output)
     {
         int at = 0;
@@ -89,7 +89,8 @@ public sealed class BodyScrubber(ScrubPatterns patterns)
     {
         if (bytes.IsEmpty) return;
         int needed = _pendingLength + bytes.Length;
-        if (needed > _pending.Length) Array.Resize(ref _pending, Math.Max(needed, Math.Min(2 * needed, 2 * _matcher.LongestForm)));
+        if (needed > _pending.Length)
+            Array.Resize(ref _pending, Math.Max(needed, Math.Min(2 * needed, 2 * _matcher.LongestForm)));
         bytes.CopyTo(_pending.AsSpan(_pendingLength));
         _pendingLength = needed;
     }

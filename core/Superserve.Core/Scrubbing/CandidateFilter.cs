@@ -41,7 +41,8 @@ internal sealed class CandidateFilter
     }
 
     /// <summary>
-    /// The first candidate at or after <paramref name="at"/>; <paramref name="limit"/> where there is none before it.
+    /// The first candidate at or after <paramref name="at"/>. Where there is none before the limit, the limit, or a later
+    /// position up to which there is none.
     /// </summary>
     public int Next(ReadOnlySpan<byte> text, int at, int limit)
     {
@@ -74,7 +75,6 @@ internal sealed class CandidateFilter
             for (; lanes != 0; lanes &= lanes - 1)
             {
                 at = from + BitOperations.TrailingZeroCount(lanes);
-                if (at >= limit) break;
                 if (IsCandidate(text, at)) return true;
             }
         }
@@ -118,7 +118,7 @@ internal sealed class CandidateFilter
         }
     }
 
-    /// <summary>The bytes, as Latin-1, that stand for a unit as they are; null past the form's end, where any byte may be.</summary>
+    /// <summary>The bytes, as Latin-1, that stand for a unit as they are; null past the form's end, for any byte.</summary>
     private static string? Raw(ScrubForm form, int place) => place >= form.Units.Length
         ? null
         : string.Concat(Enumerable.Range(0, 256).Where(b => form.IsRaw((byte)b, form.Units[place], out _)).Select(b => (char)b));

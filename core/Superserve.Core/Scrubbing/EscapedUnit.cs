@@ -14,11 +14,11 @@ internal static class EscapedUnit
     /// <summary>No escape is there.</summary>
     public const int None = -2;
 
-    /// <summary>The longest escape of an ASCII unit: <c>\u002f</c>, <c>&amp;#x2f;</c>, <c>&amp;quot;</c>.</summary>
-    private const int LongestOfAscii = 6;
-
-    /// <summary><c>\xc3</c> for each byte; an escape of a whole character is never longer than that for its bytes.</summary>
-    private const int LongestOfOtherByte = 4;
+    /// <summary>
+    /// The longest escape for each unit that it stands for: <c>\u002f</c>, <c>&amp;#x2f;</c>, <c>&amp;quot;</c>; those of other
+    /// characters than ASCII are shorter for each of their bytes.
+    /// </summary>
+    public const int LongestForUnit = 6;
 
     [Flags]
     public enum Kinds
@@ -39,14 +39,7 @@ internal static class EscapedUnit
 
     public static bool Starts(byte first) => first is (byte)'%' or (byte)'\\' or (byte)'&';
 
-    public static int LongestText(ReadOnlySpan<byte> units)
-    {
-        int length = 0;
-        foreach (byte unit in units) length += unit < 0x80 ? LongestOfAscii : LongestOfOtherByte;
-        return length;
-    }
-
-    /// <summary>How long the escape is with which <paramref name="text"/> begins, where it means what the units begin with.</summary>
+    /// <summary>How long the escape is with which the text begins, where it means what the units begin with.</summary>
     /// <param name="text">Begins with %, \ or &amp;.</param>
     /// <param name="units">Not empty.</param>
     /// <param name="matched">How many units the escape stands for.</param>

@@ -28,9 +28,9 @@ internal sealed class FormMatcher
 
     public bool IsEmpty => _forms.Length == 0;
 
-    /// <summary>Looks for an occurrence that begins at or after <paramref name="at"/> and before <paramref name="limit"/>.</summary>
+    /// <summary>Looks for the first occurrence that begins before the limit.</summary>
     /// <param name="text">The text; past the limit only what an occurrence before it may reach.</param>
-    /// <param name="at">Where to begin; then where the occurrence is, or may be, or the limit.</param>
+    /// <param name="at">Where to begin; then where the occurrence is or may be; at or past the limit where there is none.</param>
     /// <param name="limit">At most the text's length.</param>
     /// <param name="final">Whether nothing follows the text.</param>
     /// <param name="match">The occurrence.</param>
@@ -47,8 +47,10 @@ internal sealed class FormMatcher
             {
                 int meant = EscapedUnit.LeadByte(rest);
                 // At the end of the text any form may begin with it.
-                if (meant == EscapedUnit.Incomplete) incomplete |= Longest(_forms, rest, final, ref match, ref comparisons);
-                else if (meant != EscapedUnit.None && meant != first) incomplete |= Longest(_byFirst[meant], rest, final, ref match, ref comparisons);
+                if (meant == EscapedUnit.Incomplete)
+                    incomplete |= Longest(_forms, rest, final, ref match, ref comparisons);
+                else if (meant != EscapedUnit.None && meant != first)
+                    incomplete |= Longest(_byFirst[meant], rest, final, ref match, ref comparisons);
             }
 
             if (incomplete) return MatchState.Incomplete;
@@ -59,7 +61,12 @@ internal sealed class FormMatcher
     }
 
     /// <summary>Keeps the longest match of the forms; says whether any is undecided.</summary>
-    private static bool Longest(ScrubForm[] forms, ReadOnlySpan<byte> text, bool final, ref ScrubMatch match, ref long comparisons)
+    private static bool Longest(
+        ScrubForm[] forms,
+        ReadOnlySpan<byte> text,
+        bool final,
+        ref ScrubMatch match,
+        ref long comparisons)
     {
         bool incomplete = false;
         foreach (ScrubForm form in forms)

@@ -10,7 +10,12 @@ internal enum MatchState
 }
 
 /// <summary>An occurrence of a form: how much of the text it is, and what takes its place.</summary>
-internal readonly record struct ScrubMatch(int Length, byte[] Replacement);
+internal readonly struct ScrubMatch(int length, byte[] replacement)
+{
+    public int Length => length;
+
+    public byte[] Replacement => replacement;
+}
 
 /// <summary>
 /// One sequence of units that gives a credential away, and the lengths at which it is one. Each unit stands in the text as it
@@ -38,19 +43,19 @@ internal sealed class ScrubForm
         _ends = ends;
         _decoded = decoded;
         _plain = !units.AsSpan().ContainsAny("%\\&"u8);
-        LongestText = EscapedUnit.LongestText(units);
     }
 
     public ReadOnlySpan<byte> Units => _units;
 
-    public int LongestText { get; }
+    public int LongestText => _units.Length * EscapedUnit.LongestForUnit;
 
     /// <summary>Two forms with the same key match the same.</summary>
     public string Key => $"{Convert.ToHexString(_units)} {_base64} {_decoded}";
 
     /// <summary>A glance at the second byte, which saves most of the calls of <see cref="Match"/>.</summary>
     public bool MayBegin(ReadOnlySpan<byte> text) =>
-        text.Length < 2 || _units.Length < 2 || EscapedUnit.Starts(text[0]) || EscapedUnit.Starts(text[1]) || IsRaw(text[1], _units[1], out _);
+        text.Length < 2 || _units.Length < 2 || EscapedUnit.Starts(text[0]) || EscapedUnit.Starts(text[1])
+        || IsRaw(text[1], _units[1], out _);
 
     /// <summary>The bytes that stand for a unit as they are.</summary>
     public bool IsRaw(byte read, byte unit, out bool urlSafe)
@@ -98,8 +103,7 @@ internal sealed class ScrubForm
             if (length == EscapedUnit.Incomplete)
             {
                 if (!final) return MatchState.Incomplete;
-                length = text[at] == units[unit] ? 1 : 0;
-                matched = 1;
+                break;
             }
 
             if (length == 0) break;
@@ -157,7 +161,7 @@ internal sealed class ScrubForm
         /// <summary>The end of a base64 form.</summary>
         /// <param name="length">In units.</param>
         /// <param name="standIn">In the standard alphabet.</param>
-        /// <param name="toUrlSafe">Whether the URL-safe alphabet is the likelier where the text has no character that tells.</param>
+        /// <param name="toUrlSafe">Whether the URL-safe alphabet is the likelier where no character tells.</param>
         /// <param name="told">Whether the units up to here have a + or /, so that the text tells which alphabet it is in.</param>
         public End(int length, string standIn, bool toUrlSafe, bool told)
         {

@@ -5,7 +5,9 @@ namespace Superserve.Core.Scrubbing;
 /// <summary>Writes down every form in which a response may give a credential away.</summary>
 internal static class ScrubForms
 {
-    /// <summary>Shorter pieces of base64 are ordinary text more often than a credential.</summary>
+    /// <summary>
+    /// Shorter pieces of base64 are ordinary text more often than a credential; and <see cref="CandidateFilter"/> looks at three.
+    /// </summary>
     private const int MinBase64 = 4;
 
     /// <summary>The forms of the pairs; of two that match the same, the earlier pair's.</summary>
@@ -31,7 +33,8 @@ internal static class ScrubForms
 
         // The credential as the user name, with an empty password.
         forms = forms.Concat(Rendered([.. credential, (byte)':'], [.. standIn, (byte)':']));
-        return forms.Concat(Aligned(credential, standIn, 0)).Concat(Aligned(credential, standIn, 1)).Concat(Aligned(credential, standIn, 2));
+        for (int before = 0; before < 3; before++) forms = forms.Concat(Aligned(credential, standIn, before));
+        return forms;
     }
 
     private static IEnumerable<ScrubForm> Text(byte[] credential, byte[] standIn)
@@ -40,7 +43,8 @@ internal static class ScrubForms
         foreach (byte unit in credential) escapes |= EscapedUnit.KindOf(unit);
         for (int all = (int)escapes, some = all; ; some = (some - 1) & all)
         {
-            yield return new ScrubForm(credential, false, [new ScrubForm.End(credential.Length, standIn)], (EscapedUnit.Kinds)some);
+            ScrubForm.End end = new(credential.Length, standIn);
+            yield return new ScrubForm(credential, false, [end], (EscapedUnit.Kinds)some);
             if (some == 0) break;
         }
     }
@@ -51,9 +55,9 @@ internal static class ScrubForms
         string units = Convert.ToBase64String(from);
         string standIn = Convert.ToBase64String(to);
         int length = units.TrimEnd('=').Length;
-        return Base64(
-            units,
-            length == units.Length ? [(length, standIn, false)] : [(length, standIn.TrimEnd('='), true), (units.Length, standIn, false)]);
+        return length == units.Length
+            ? Base64(units, [(length, standIn, false)])
+            : Base64(units, [(length, standIn.TrimEnd('='), true), (units.Length, standIn, false)]);
     }
 
     /// <summary>
@@ -63,14 +67,16 @@ internal static class ScrubForms
     /// </summary>
     private static IEnumerable<ScrubForm> Aligned(byte[] credential, byte[] standIn, int before)
     {
-        // The group's characters hold bits 0-5, 6-11, 12-17, 18-23: after one byte the first own one is the third, after two the fourth.
+        // A group's characters hold bits 0-5, 6-11, 12-17 and 18-23: after one byte the third is the first own, after two the
+        // fourth.
         int first = before == 0 ? 0 : before + 1;
         string units = Convert.ToBase64String([.. new byte[before], .. credential])[first..];
         string ended = Convert.ToBase64String([.. new byte[before], .. standIn])[first..];
 
         // With what may follow at the same place of its group, that still decodes to what it was.
         int filler = (((credential.Length - standIn.Length) % 3) + 3) % 3;
-        string bare = Convert.ToBase64String([.. new byte[before], .. standIn, .. Enumerable.Repeat((byte)'.', filler)])[first..].TrimEnd('=');
+        byte[] filled = [.. new byte[before], .. standIn, .. Enumerable.Repeat((byte)'.', filler)];
+        string bare = Convert.ToBase64String(filled)[first..].TrimEnd('=');
 
         int length = units.TrimEnd('=').Length;
         return length == units.Length
@@ -80,8 +86,13 @@ internal static class ScrubForms
 
     private static IEnumerable<ScrubForm> Base64(string units, (int Length, string StandIn, bool ToUrlSafe)[] ends)
     {
-        ScrubForm.End[] kept = [.. ends.Where(end => end.Length >= MinBase64)
-            .Select(end => new ScrubForm.End(end.Length, end.StandIn, end.ToUrlSafe, units.AsSpan(0, end.Length).ContainsAny('+', '/')))];
-        if (kept.Length > 0) yield return new ScrubForm(Encoding.ASCII.GetBytes(units), true, kept);
+        List<ScrubForm.End> kept = [];
+        foreach ((int length, string standIn, bool toUrlSafe) in ends)
+        {
+            bool told = units.AsSpan(0, length).ContainsAny('+', '/');
+            if (length >= MinBase64) kept.Add(new ScrubForm.End(length, standIn, toUrlSafe, told));
+        }
+
+        if (kept.Count > 0) yield return new ScrubForm(Encoding.ASCII.GetBytes(units), true, [.. kept]);
     }
 }

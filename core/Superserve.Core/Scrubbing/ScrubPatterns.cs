@@ -13,7 +13,7 @@ namespace Superserve.Core.Scrubbing;
 /// </remarks>
 public sealed class ScrubPatterns
 {
-    /// <summary>A shorter credential could be guessed, and a body in which a guess was replaced would tell which was right.</summary>
+    /// <summary>A shorter credential could be guessed, and a body with a guess replaced would tell which was right.</summary>
     public const int MinCredentialInBodies = 16;
 
     private const int MaxOnStack = 512;

@@ -58,7 +58,12 @@ internal static class LocalSidecar
         services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
         services.AddSingleton<ProxyServer>();
         services.AddHostedService(provider => provider.GetRequiredService<ProxyServer>());
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddPrometheusExporter(exporter => exporter.ScrapeResponseCacheDurationMilliseconds = 0));
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddPrometheusExporter(exporter =>
+        {
+            exporter.ScrapeResponseCacheDurationMilliseconds = 0;
+            exporter.ScopeInfoEnabled = false;
+            exporter.TargetInfoEnabled = false;
+        }));
 
         WebApplication app = builder.Build();
         AdminEndpoints.Map(app, options, app.Services.GetRequiredService<ProxyServer>());
