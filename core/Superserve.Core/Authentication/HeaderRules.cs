@@ -25,6 +25,14 @@ public static class HeaderRules
         _ => false,
     };
 
+    /// <summary>Whether a value of <c>Connection</c> makes a header one of this hop only.</summary>
+    public static bool Nominates(ReadOnlySpan<char> connection, ReadOnlySpan<char> name)
+    {
+        foreach (Range part in connection.Split(','))
+            if (connection[part].Trim().Equals(name, StringComparison.OrdinalIgnoreCase)) return true;
+        return false;
+    }
+
     /// <summary>Why a scheme may not set this header; null where it may.</summary>
     public static string? ReasonAgainst(string name)
     {

@@ -25,9 +25,12 @@ public enum Interception
 /// </summary>
 public sealed class Snapshot
 {
+    private const int MinScrubbedLength = 4;
+
     private readonly SearchValues<string>? _standIns;
     private readonly SearchValues<string>? _standInsAnyCase;
-    private readonly Lazy<ScrubPatterns> _scrubPatterns;
+    private readonly ImmutableArray<Lazy<ScrubPatterns>> _scrubPatterns;
+    private readonly Lazy<ScrubPatterns> _allScrubPatterns;
 
     /// <summary>Makes a snapshot.</summary>
     public Snapshot(
@@ -46,7 +49,8 @@ public sealed class Snapshot
         Network = network;
         Interception = interception;
         Passthrough = passthrough;
-        _scrubPatterns = new Lazy<ScrubPatterns>(() => ScrubPatterns.Create(secrets.SelectMany(ScrubPairs)));
+        _scrubPatterns = [.. secrets.Select(secret => new Lazy<ScrubPatterns>(() => ScrubPatterns.Create(ScrubPairs(secret))))];
+        _allScrubPatterns = new Lazy<ScrubPatterns>(() => ScrubPatterns.Create(secrets.SelectMany(ScrubPairs)));
         if (secrets.IsEmpty) return;
         string[] standIns = [.. secrets.Select(secret => secret.StandIn.Value)];
         _standIns = SearchValues.Create(standIns, StringComparison.Ordinal);
@@ -74,9 +78,6 @@ public sealed class Snapshot
     /// <summary>Names that are never inspected, and so open to fronting.</summary>
     public ImmutableArray<HostPattern> Passthrough { get; }
 
-    /// <summary>What answers to swapped requests are searched for: the credentials of all secrets.</summary>
-    public ScrubPatterns ScrubPatterns => _scrubPatterns.Value;
-
     /// <summary>Whether a secret is bound to the host and port, so that the network rules allow it implicitly.</summary>
     public bool IsBound(string host, int port)
     {
@@ -96,6 +97,10 @@ public sealed class Snapshot
             if (pattern.Port is null ? pattern.MatchesName(host) : pattern.Matches(host, port)) return false;
         return true;
     }
+
+    /// <summary>What the answer to a request that used <paramref name="secrets"/> is searched for.</summary>
+    public ScrubPatterns ScrubPatternsFor(ImmutableArray<BoundSecret> secrets) =>
+        secrets.Length == 1 ? _scrubPatterns[Secrets.IndexOf(secrets[0])].Value : _allScrubPatterns.Value;
 
     /// <summary>Whether a text holds a stand-in.</summary>
     public bool HoldsStandIn(ReadOnlySpan<char> text) => _standIns is not null && text.ContainsAny(_standIns);
@@ -125,6 +130,8 @@ public sealed class Snapshot
     private static IEnumerable<ScrubPair> ScrubPairs(BoundSecret secret)
     {
         if (secret.Credential is not CredentialState.Available { Credential: var credential }) yield break;
+        // So short a text stands in any answer by accident.
+        if (credential.Bytes.Length < MinScrubbedLength) yield break;
         string[] users = [.. secret.Definition.Hosts.SelectMany(host => host.Schemes).OfType<BasicScheme>().Select(basic => basic.Username).OfType<string>().Distinct()];
         yield return new ScrubPair(credential.Bytes, Encoding.ASCII.GetBytes(secret.StandIn.Value), users);
     }

@@ -88,10 +88,19 @@ internal static partial class ConfigurationReader
         string path = exception.Path is { Length: > 2 } at && at.StartsWith("$.", StringComparison.Ordinal) ? at[2..] : "";
         string where = exception.LineNumber is { } line ? $" (line {line + 1})" : "";
         bool isKnown = path.Length == 0 || KnownPath().IsMatch(path);
+        if (Choices(path) is { } choices) return new SpecError(path, $"write one of {choices}{where}");
         return new SpecError(path, isKnown
             ? $"the value has the wrong type or the JSON is broken here, or the field stands twice{where}; compare it with docs/local-mode.md"
             : $"there is no such field{where}; check its spelling, or remove it");
     }
+
+    private static string? Choices(string path) => path switch
+    {
+        "audit" => $"{nameof(AuditMode.BestEffort)}, {nameof(AuditMode.Required)}",
+        "interception" => $"{nameof(Interception.BoundHosts)}, {nameof(Interception.All)}",
+        "network.mode" => $"{nameof(NetworkMode.Enforce)}, {nameof(NetworkMode.LogOnly)}",
+        _ => null,
+    };
 
     // Fields that exist: an error at any other path is a field that does not.
     [GeneratedRegex(

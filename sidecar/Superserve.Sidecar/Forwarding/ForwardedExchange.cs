@@ -20,6 +20,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
 {
     private ScrubPatterns? _scrub;
     private bool _isScrubbed;
+    private string _nominated = "";
 
     /// <summary>An answer that cannot be passed on.</summary>
     public Refusal? Refusal { get; private set; }
@@ -28,7 +29,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
     {
         proxyRequest.RequestUri = uri;
         SwapPlan? plan = exchange.Plan;
-        if (plan is not null) _scrub = exchange.Snapshot.ScrubPatterns;
+        if (plan is not null) _scrub = exchange.Snapshot.ScrubPatternsFor(plan.Secrets);
         foreach (HeaderField field in exchange.Headers)
         {
             if (IsReplaced(plan, field)) continue;
@@ -68,6 +69,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
             return new(false);
         }
 
+        _nominated = proxyResponse.Headers.NonValidated.TryGetValues("Connection", out HeaderStringValues nominated) ? nominated.ToString() : "";
         Copy(proxyResponse.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
         Copy(proxyResponse.Content.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
         if (hasBody) proxyResponse.Content = new ResponseContent(proxyResponse.Content, content => ReadStream(content, encoding, scrubsBody));
@@ -105,6 +107,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         foreach ((string name, HeaderStringValues values) in from.NonValidated)
         {
             if (HeaderRules.IsHopByHop(name) || name.StartsWith("X-Superserve-", StringComparison.OrdinalIgnoreCase) || Is(name, "Alt-Svc")) continue;
+            if (_nominated.Length > 0 && HeaderRules.Nominates(_nominated, name)) continue;
             if (Is(name, "Content-Length") && isScrubbed) continue;
             if (Is(name, "Content-Encoding") && isDecoded) continue;
             if (Is(name, "Set-Cookie") && !AllowsSetCookie()) continue;

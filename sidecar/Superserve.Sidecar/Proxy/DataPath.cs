@@ -361,6 +361,11 @@ internal sealed partial class DataPath(
                 if (!context.Response.HasStarted) await RefusalResponse.WriteAsync(context, refusal);
             }
         }
+        catch
+        {
+            exchange.IsAborted = true;
+            throw;
+        }
         finally
         {
             Record(exchange);

@@ -122,9 +122,7 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
     {
         foreach (string? value in connection)
         {
-            if (value is null) continue;
-            foreach (Range part in value.AsSpan().Split(','))
-                if (value.AsSpan()[part].Trim().Equals(name, StringComparison.OrdinalIgnoreCase)) return true;
+            if (value is not null && HeaderRules.Nominates(value, name)) return true;
         }
 
         return false;
