@@ -69,46 +69,28 @@ public sealed record PathGlob
         return true;
     }
 
-    private static bool Match(ReadOnlySpan<string> pattern, ReadOnlySpan<string> path, bool ignoreCase)
-    {
-        // As in MatchSegment, with segments for characters: no pattern makes a match slower than pattern × path.
-        int p = 0, t = 0, star = -1, mark = 0;
-        while (t < path.Length)
-        {
-            if (p < pattern.Length && pattern[p] == "**")
-            {
-                star = p++;
-                mark = t;
-            }
-            else if (p < pattern.Length && MatchSegment(pattern[p], path[t], ignoreCase))
-            {
-                p++;
-                t++;
-            }
-            else if (star >= 0)
-            {
-                p = star + 1;
-                t = ++mark;
-            }
-            else return false;
-        }
+    private static bool Match(ReadOnlySpan<string> pattern, ReadOnlySpan<string> path, bool ignoreCase) =>
+        MatchGlob(pattern, path, static segment => segment == "**",
+            ignoreCase ? static (glob, segment) => MatchSegment(glob, segment, ignoreCase: true) : static (glob, segment) => MatchSegment(glob, segment, ignoreCase: false));
 
-        while (p < pattern.Length && pattern[p] == "**") p++;
-        return p == pattern.Length;
-    }
+    private static bool MatchSegment(ReadOnlySpan<char> pattern, ReadOnlySpan<char> text, bool ignoreCase) =>
+        MatchGlob(pattern, text, static c => c == '*',
+            ignoreCase ? static (a, b) => char.ToLowerInvariant(a) == char.ToLowerInvariant(b) : static (a, b) => a == b);
 
-    private static bool MatchSegment(ReadOnlySpan<char> pattern, ReadOnlySpan<char> text, bool ignoreCase)
+    /// <summary>
+    /// The usual glob with two pointers and one remembered star: no pattern makes a match slower than pattern × text.
+    /// </summary>
+    private static bool MatchGlob<T>(ReadOnlySpan<T> pattern, ReadOnlySpan<T> text, Func<T, bool> isStar, Func<T, T, bool> matches)
     {
-        // The usual two-pointer glob: linear but for one remembered star.
         int p = 0, t = 0, star = -1, mark = 0;
         while (t < text.Length)
         {
-            if (p < pattern.Length && pattern[p] == '*')
+            if (p < pattern.Length && isStar(pattern[p]))
             {
                 star = p++;
                 mark = t;
             }
-            else if (p < pattern.Length && Same(pattern[p], text[t], ignoreCase))
+            else if (p < pattern.Length && matches(pattern[p], text[t]))
             {
                 p++;
                 t++;
@@ -121,12 +103,9 @@ public sealed record PathGlob
             else return false;
         }
 
-        while (p < pattern.Length && pattern[p] == '*') p++;
+        while (p < pattern.Length && isStar(pattern[p])) p++;
         return p == pattern.Length;
     }
-
-    private static bool Same(char a, char b, bool ignoreCase) =>
-        a == b || (ignoreCase && char.ToLowerInvariant(a) == char.ToLowerInvariant(b));
 
     /// <summary>The pattern as it was written.</summary>
     public override string ToString() => Text;

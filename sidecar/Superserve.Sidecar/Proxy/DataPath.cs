@@ -439,24 +439,50 @@ internal sealed partial class DataPath(
     }
 
     /// <summary>Step 10 for a connection.</summary>
-    private void Record(SandboxConnection connection, Snapshot snapshot)
+    private void Record(SandboxConnection connection, Snapshot snapshot) => Record(
+        snapshot, connection.StartedAt, connection.Destination, connection.Handling, connection.Verdict, connection.Network, connection.Error,
+        connection.BytesSent, connection.BytesReceived);
+
+    /// <summary>Step 10 for a request in absolute form, which is a connection of its own in the network log.</summary>
+    private void RecordProxied(Exchange exchange)
     {
-        string handling = HandlingName(connection.Handling);
-        metrics.ConnectionEnded(handling, connection.Verdict, connection.BytesSent, connection.BytesReceived);
+        if (exchange.Destination.Host is null) return;
+        ConnectionVerdict verdict = exchange.Refusal?.Reason.StatusCode() switch
+        {
+            null => ConnectionVerdict.Allowed,
+            403 or 421 or 503 => ConnectionVerdict.Blocked,
+            _ => ConnectionVerdict.Failed,
+        };
+        Record(exchange.Snapshot, exchange.StartedAt, exchange.Destination, Handling.Http, verdict, exchange.Network, exchange.Refusal?.Reason,
+            exchange.BytesSent, exchange.BytesReceived);
+    }
+
+    private void Record(
+        Snapshot snapshot, long startedAt, Authority destination, Handling handling, ConnectionVerdict verdict, NetworkVerdict network, RefusalReason? error,
+        long sent, long received)
+    {
+        TimeSpan duration = time.GetElapsedTime(startedAt);
+        string name = handling switch
+        {
+            Handling.Intercepted => "intercepted",
+            Handling.Tunnelled => "tunnelled",
+            _ => "http",
+        };
+        metrics.ConnectionEnded(name, verdict, sent, received);
         events.Add(new ConnectionEvent
         {
-            Time = time.GetUtcNow() - time.GetElapsedTime(connection.StartedAt),
+            Time = time.GetUtcNow() - duration,
             Sandbox = snapshot.Sandbox,
-            Host = snapshot.Redact(connection.Destination.Host, HostName.MaxLength),
-            Port = connection.Destination.Port,
-            Handling = handling,
-            Verdict = connection.Verdict,
-            Rule = connection.Network.Rule ?? "",
-            LogOnly = connection.Network.IsLogOnly,
-            Error = connection.Error?.WireName(),
-            BytesSent = connection.BytesSent,
-            BytesReceived = connection.BytesReceived,
-            DurationMilliseconds = time.GetElapsedTime(connection.StartedAt).TotalMilliseconds,
+            Host = snapshot.Redact(destination.Host, HostName.MaxLength),
+            Port = destination.Port,
+            Handling = name,
+            Verdict = verdict,
+            Rule = network.Rule ?? "",
+            LogOnly = network.IsLogOnly,
+            Error = error?.WireName(),
+            BytesSent = sent,
+            BytesReceived = received,
+            DurationMilliseconds = duration.TotalMilliseconds,
         });
     }
 
@@ -466,7 +492,7 @@ internal sealed partial class DataPath(
         TimeSpan duration = time.GetElapsedTime(exchange.StartedAt);
         RefusalReason? reason = exchange.Refusal?.Reason;
         metrics.RequestEnded(reason, duration, exchange.Added(time));
-        if (exchange.Connection.Handling == Handling.Proxied) RecordProxied(exchange, duration);
+        if (exchange.Connection.Handling == Handling.Proxied) RecordProxied(exchange);
         exchange.Connection.Error ??= reason is RefusalReason.AuthorityMismatch ? reason : null;
         if (exchange.Connection.Error == RefusalReason.AuthorityMismatch) exchange.Connection.Verdict = ConnectionVerdict.Blocked;
 
@@ -492,37 +518,6 @@ internal sealed partial class DataPath(
             Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
         });
     }
-
-    /// <summary>A request in absolute form is a connection of its own in the network log.</summary>
-    private void RecordProxied(Exchange exchange, TimeSpan duration)
-    {
-        if (exchange.Destination.Host is null) return;
-        bool blocked = exchange.Refusal is { } refusal && refusal.Reason.StatusCode() is 403 or 421 or 503;
-        ConnectionVerdict verdict = blocked ? ConnectionVerdict.Blocked : exchange.Refusal is null ? ConnectionVerdict.Allowed : ConnectionVerdict.Failed;
-        metrics.ConnectionEnded(HandlingName(Handling.Http), verdict, exchange.BytesSent, exchange.BytesReceived);
-        events.Add(new ConnectionEvent
-        {
-            Time = exchange.Time,
-            Sandbox = exchange.Snapshot.Sandbox,
-            Host = exchange.Snapshot.Redact(exchange.Destination.Host, HostName.MaxLength),
-            Port = exchange.Destination.Port,
-            Handling = HandlingName(Handling.Http),
-            Verdict = verdict,
-            Rule = exchange.Network.Rule ?? "",
-            LogOnly = exchange.Network.IsLogOnly,
-            Error = exchange.Refusal?.Reason.WireName(),
-            BytesSent = exchange.BytesSent,
-            BytesReceived = exchange.BytesReceived,
-            DurationMilliseconds = duration.TotalMilliseconds,
-        });
-    }
-
-    private static string HandlingName(Handling handling) => handling switch
-    {
-        Handling.Intercepted => "intercepted",
-        Handling.Tunnelled => "tunnelled",
-        _ => "http",
-    };
 
     private static readonly byte[] ConnectionEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray();
 
