@@ -10,7 +10,7 @@ RootCommand root = new("The egress sidecar of Superserve: sandboxed code uses st
 try
 {
     Hardening.Apply();
-    return await root.Parse(args).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = TimeSpan.FromSeconds(15) });
+    return await root.Parse(args).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
 }
 catch (UsageException exception)
 {

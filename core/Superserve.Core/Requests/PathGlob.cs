@@ -53,20 +53,25 @@ public sealed record PathGlob
     public bool MatchesReading(ReadOnlySpan<string> segments) => Match(_segments, segments, ignoreCase: true);
 
     /// <summary>
-    /// Whether this pattern spells out every literal segment of another one at its place: <c>/repos/acme/*/keys</c> names
-    /// <c>/repos/*/*/keys</c>, <c>/repos/**</c> does not.
+    /// Whether this pattern spells out every literal segment of another one, in order: <c>/repos/acme/*/keys</c> and
+    /// <c>/repos/**/keys</c> name <c>/repos/*/*/keys</c>, <c>/repos/**</c> does not.
     /// </summary>
-    public bool Names(PathGlob other)
+    public bool Names(PathGlob other) => Names(_segments, other._segments);
+
+    private static bool Names(ReadOnlySpan<string> rule, ReadOnlySpan<string> endpoint)
     {
-        for (int i = 0; i < other._segments.Length; i++)
+        if (endpoint.IsEmpty) return !rule.ContainsAnyExcept("**");
+        if (endpoint[0] == "**")
         {
-            if (i >= _segments.Length || _segments[i] == "**") return false;
-            if (other._segments[i] == "**") return true;
-            if (!other._segments[i].Contains('*') && !string.Equals(_segments[i], other._segments[i], StringComparison.OrdinalIgnoreCase)) return false;
-            if (other._segments[i].Contains('*') && other._segments[i] != "*" && _segments[i] is "*") return false;
+            for (int skip = 0; skip <= rule.Length; skip++)
+                if (Names(rule[skip..], endpoint[1..])) return true;
+            return false;
         }
 
-        return true;
+        if (rule.IsEmpty) return false;
+        // A wildcard of the rule stands for wildcards of the endpoint, never for a segment that has letters.
+        if (rule[0] == "**") return Names(rule[1..], endpoint) || (endpoint[0] == "*" && Names(rule, endpoint[1..]));
+        return (endpoint[0] == "*" || string.Equals(rule[0], endpoint[0], StringComparison.OrdinalIgnoreCase)) && Names(rule[1..], endpoint[1..]);
     }
 
     private static bool Match(ReadOnlySpan<string> pattern, ReadOnlySpan<string> path, bool ignoreCase) =>

@@ -99,7 +99,8 @@ public sealed record RequestRules(ImmutableArray<RequestRule> Allowed, Immutable
         IEnumerable<string[]>? readings = null;
         foreach (RequestRule mint in Minting)
         {
-            if (!mint.AllowsMethod(method)) continue;
+            // Without case: a server may take "post" for POST.
+            if (!mint.AllowsMethod(method.ToUpperInvariant())) continue;
             readings ??= RequestPath.Readings(path);
             foreach (PathGlob endpoint in mint.Paths)
             {

@@ -38,6 +38,9 @@ public sealed class Credential
         else if (value.Length > MaxLength) error = $"the credential has {value.Length} bytes; at most {MaxLength} are allowed";
         else if (value.ContainsAnyInRange((byte)0, (byte)0x1f) || value.Contains((byte)0x7f))
             error = "the credential holds a control character, as a line break or a tab; store the bare value (printf, not echo; no PEM file)";
+        else if (value[0] == ' ' || value[^1] == ' ')
+            // Services trim header values: what they echo would be another text than the one that is searched for.
+            error = "the credential begins or ends with a space; store the bare value";
         else
         {
             error = null;

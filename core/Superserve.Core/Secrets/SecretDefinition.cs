@@ -108,10 +108,11 @@ public sealed record SecretDefinition(
             if (auth is not { Type: null, Header: null, Prefix: null, Username: null, Headers: null, Parameter: null })
                 errors.Add(new(path + ".auth", "a scheme and perHost exclude each other; move the scheme into a perHost rule, or remove perHost"));
             if (perHost.Count is 0 or > MaxPerHostRules) errors.Add(new(path + ".auth.perHost", $"{perHost.Count} rules; write 1 to {MaxPerHostRules}"));
-            for (int i = 0; i < perHost.Count; i++)
+            for (int i = 0; i < perHost.Count && i < MaxPerHostRules; i++)
             {
                 string at = $"{path}.auth.perHost[{i}]";
-                if (AuthScheme.TryCreate(perHost[i], at, errors, out AuthScheme? scheme)) Add(perHost[i].Hosts, at + ".hosts", scheme);
+                if (perHost[i] is null) errors.Add(new(at, "there is no rule here, only null; remove it"));
+                else if (AuthScheme.TryCreate(perHost[i], at, errors, out AuthScheme? scheme)) Add(perHost[i].Hosts, at + ".hosts", scheme);
                 else Add(perHost[i].Hosts, at + ".hosts", AuthScheme.Bearer);
             }
         }
@@ -153,7 +154,8 @@ public sealed record SecretDefinition(
         if (specs.Count is 0 or > MaxRequestRules) errors.Add(new(path, $"{specs.Count} rules; write 1 to {MaxRequestRules}, or remove rules to let every request carry the credential"));
         ImmutableArray<RequestRule>.Builder rules = ImmutableArray.CreateBuilder<RequestRule>();
         for (int i = 0; i < specs.Count && i < MaxRequestRules; i++)
-            if (RequestRule.TryCreate(specs[i], $"{path}[{i}]", errors, out RequestRule? rule)) rules.Add(rule);
+            if (specs[i] is null) errors.Add(new($"{path}[{i}]", "there is no rule here, only null; remove it"));
+            else if (RequestRule.TryCreate(specs[i], $"{path}[{i}]", errors, out RequestRule? rule)) rules.Add(rule);
         return rules.ToImmutable();
     }
 }

@@ -54,10 +54,11 @@ public static class Swap
             HostAuth? host = find.Secret.Definition.ForHost(head.Host, head.Port);
             if (host is null) return WrongHost(head, find.Secret);
             if (!TryMatch(head, find, host, out Match match)) return Misplaced(head, find, host);
+            if (SharesHeader(head, matches, match)) return Misplaced(head, find, host);
             matches.Add(match);
         }
 
-        if (head.Method is "TRACE" or "CONNECT")
+        if (IsNeverSwapped(head.Method))
         {
             return SwapDecision.Refuse(RefusalReason.RequestDenied,
                 $"A {head.Method} request never carries a credential: the answer would show it. Use another method.", matches[0].Secret);
@@ -73,6 +74,10 @@ public static class Swap
 
         return new SwapDecision(Write(head, matches, secrets.ToImmutable()), null);
     }
+
+    // Without case: a method that a later hop takes for another one is judged as that.
+    private static bool IsNeverSwapped(string method) =>
+        method.Equals("TRACE", StringComparison.OrdinalIgnoreCase) || method.Equals("CONNECT", StringComparison.OrdinalIgnoreCase);
 
     // ---- 1. find --------------------------------------------------------------------------------------------------------
 
@@ -197,6 +202,14 @@ public static class Swap
         end = at;
         return target.AsSpan(at).StartsWith(scheme.Prefix.After, StringComparison.Ordinal)
             && !Percent.Decode(target.AsSpan(at)).Contains(secret.StandIn.Value, StringComparison.Ordinal);
+    }
+
+    /// <summary>Two secrets cannot both be the one value that a header is set to.</summary>
+    private static bool SharesHeader(in RequestHead head, List<Match> matches, Match match)
+    {
+        foreach (Match other in matches)
+            if (other.Secret != match.Secret && other.Header >= 0 && match.Header >= 0 && head.Headers[other.Header].Is(head.Headers[match.Header].Name)) return true;
+        return false;
     }
 
     // ---- 3. refuse ------------------------------------------------------------------------------------------------------

@@ -22,23 +22,27 @@ internal static partial class ExecCommand
         Command command = new("exec",
             "Runs one command with the stand-ins, the proxy and the trust variables in its environment, and ends with its exit status. "
             + "The command runs as the same user, who can read the credential files: this is for trying out, and no boundary.") { config, logLevel, words };
-        command.SetAction((result, cancellationToken) =>
-            ExecAsync(result.GetRequiredValue(config), result.GetValue(logLevel), result.GetRequiredValue(words), cancellationToken));
+        command.SetAction((result, _) => ExecAsync(result.GetRequiredValue(config), result.GetValue(logLevel), result.GetRequiredValue(words)));
         return command;
     }
 
-    private static async Task<int> ExecAsync(string configurationFile, LogLevel logLevel, string[] words, CancellationToken cancellationToken)
+    private static async Task<int> ExecAsync(string configurationFile, LogLevel logLevel, string[] words)
     {
         await using WebApplication app = LocalSidecar.Build(configurationFile, logLevel);
-        await LocalSidecar.StartAsync(app, cancellationToken);
+        await LocalSidecar.StartAsync(app, CancellationToken.None);
         ProcessStartInfo start = new(words[0], words[1..]) { UseShellExecute = false };
         SetEnvironment(start.Environment, app);
         int status;
         try
         {
             using Process child = Process.Start(start)!;
-            // A terminal sends SIGINT to both; SIGTERM comes to this process alone and is passed on.
-            await using CancellationTokenRegistration forward = cancellationToken.Register(() => _ = Kill(child.Id, SigTerm));
+            // A terminal sends SIGINT to both, and the child decides; SIGTERM comes to this process alone and is passed on.
+            using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = true);
+            using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+            {
+                context.Cancel = true;
+                _ = Kill(child.Id, SigTerm);
+            });
             await child.WaitForExitAsync(CancellationToken.None);
             status = child.ExitCode;
         }
@@ -47,8 +51,7 @@ internal static partial class ExecCommand
             throw new UsageException($"{words[0]} cannot be run: {exception.Message}") { HResult = NotFound };
         }
 
-        using CancellationTokenSource drain = new(TimeSpan.FromSeconds(5), TimeProvider.System);
-        await app.StopAsync(drain.Token);
+        await LocalSidecar.StopAsync(app);
         return status;
     }
 

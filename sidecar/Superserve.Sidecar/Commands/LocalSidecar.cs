@@ -18,6 +18,8 @@ internal sealed class UsageException(string message) : Exception(message);
 /// <summary>Puts a sidecar in local mode together.</summary>
 internal static class LocalSidecar
 {
+    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(10);
+
     /// <summary>Reads the configuration and builds what runs it; nothing listens yet.</summary>
     /// <exception cref="UsageException">The configuration cannot be used.</exception>
     public static WebApplication Build(string configurationFile, LogLevel logLevel, TimeProvider? timeProvider = null)
@@ -68,6 +70,20 @@ internal static class LocalSidecar
         WebApplication app = builder.Build();
         AdminEndpoints.Map(app, options, app.Services.GetRequiredService<ProxyServer>());
         return app;
+    }
+
+    /// <summary>Lets requests under way end for a while, ends tunnels, and writes the events that are left.</summary>
+    public static async Task StopAsync(WebApplication app)
+    {
+        using CancellationTokenSource drain = new(DrainTimeout, TimeProvider.System);
+        try
+        {
+            await app.StopAsync(drain.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // What was under way for too long has been cut off.
+        }
     }
 
     /// <summary>Starts everything; afterwards the proxy accepts connections.</summary>

@@ -131,11 +131,11 @@ internal static partial class ConfigurationReader
                 ProxyAddress = Loopback(file.ProxyAddress, "proxyAddress", 16002),
                 HealthAddress = Address(file.HealthAddress, "healthAddress", 16021),
                 MetricsAddress = Address(file.MetricsAddress, "metricsAddress", 16090),
-                TrustDirectory = InDirectory(file.TrustDirectory ?? ""),
-                StateDirectory = file.StateDirectory is null ? null : InDirectory(file.StateDirectory),
-                EventsFile = file.EventsFile is null ? null : InDirectory(file.EventsFile),
+                TrustDirectory = InDirectory(file.TrustDirectory ?? "", "trustDirectory"),
+                StateDirectory = file.StateDirectory is null ? null : InDirectory(file.StateDirectory, "stateDirectory"),
+                EventsFile = file.EventsFile is null ? null : InDirectory(file.EventsFile, "eventsFile"),
                 Audit = file.Audit,
-                TrustedRootsFile = file.Upstream?.TrustedRootsFile is { } roots ? InDirectory(roots) : null,
+                TrustedRootsFile = file.Upstream?.TrustedRootsFile is { } roots ? InDirectory(roots, "upstream.trustedRootsFile") : null,
                 PinnedHosts = Pins(file.Upstream?.Hosts),
             };
             if (file.Audit == AuditMode.Required && file.EventsFile is null) Error("audit", "audit Required needs somewhere to keep events; set eventsFile");
@@ -149,11 +149,16 @@ internal static partial class ConfigurationReader
             ImmutableArray<LocalSecret>.Builder secrets = ImmutableArray.CreateBuilder<LocalSecret>();
             if (sections?.Count > MaxSecrets) Error("secrets", $"{sections.Count} secrets; at most {MaxSecrets}");
             HashSet<string> variables = new(StringComparer.Ordinal);
-            HashSet<string> standIns = new(StringComparer.Ordinal);
+            List<string> standIns = [];
             for (int i = 0; i < sections?.Count && i < MaxSecrets; i++)
             {
-                SecretSection section = sections[i];
                 string path = $"secrets[{i}]";
+                if (sections[i] is not { } section)
+                {
+                    Error(path, "there is no secret here, only null; remove it");
+                    continue;
+                }
+
                 if (section.Env is null || !EnvName().IsMatch(section.Env)) Error(path + ".env", "name the environment variable: letters, digits and '_', not starting with a digit, as API_KEY");
                 else if (!variables.Add(section.Env)) Error(path + ".env", $"the variable {section.Env} has a secret already; give each variable once");
                 if (section.Name is null || !ResourceName().IsMatch(section.Name)) Error(path + ".name", "name the secret in lower-case letters, digits, '-' and '.', as anthropic-prod");
@@ -162,11 +167,13 @@ internal static partial class ConfigurationReader
                 if (section.StandIn is not null)
                 {
                     if (!StandIn.TryCreate(section.StandIn, out standIn, out string? error)) Error(path + ".standIn", error);
-                    else if (!standIns.Add(standIn.Value)) Error(path + ".standIn", "another secret has this stand-in; each needs its own");
+                    else if (standIns.Exists(other => other.Contains(standIn.Value, StringComparison.Ordinal) || standIn.Value.Contains(other, StringComparison.Ordinal)))
+                        Error(path + ".standIn", "another secret's stand-in is this one, or holds it, or is held by it; each needs its own");
+                    else standIns.Add(standIn.Value);
                 }
 
                 if (SecretDefinition.TryCreate(section, path, ProviderCatalog.BuiltIn, PublicSuffixList.Embedded, errors, out SecretDefinition? definition))
-                    secrets.Add(new LocalSecret(section.Env ?? "", section.Name ?? "", InDirectory(section.ValueFile ?? ""), standIn, definition));
+                    secrets.Add(new LocalSecret(section.Env ?? "", section.Name ?? "", InDirectory(section.ValueFile ?? "", path + ".valueFile"), standIn, definition));
             }
 
             return secrets.ToImmutable();
@@ -246,7 +253,12 @@ internal static partial class ConfigurationReader
             return TimeSpan.FromSeconds(Math.Clamp(seconds, 1, MaxTimeoutSeconds));
         }
 
-        private string InDirectory(string path) => Path.GetFullPath(path, directory);
+        private string InDirectory(string path, string field)
+        {
+            if (!path.Contains('\0')) return Path.GetFullPath(path, directory);
+            Error(field, "a file's name holds no NUL character");
+            return directory;
+        }
 
         private void Error(string path, string message) => errors.Add(new SpecError(path, message));
     }

@@ -1,5 +1,7 @@
 using System.Collections.Immutable;
+using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
+using System.Text;
 using Superserve.Core.Secrets;
 using Superserve.Core.Snapshots;
 using Superserve.Core.StandIns;
@@ -31,7 +33,7 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
 
     private LocalConfiguration _configuration;
     private ImmutableArray<BoundSecret> _detached = [];
-    private volatile Loaded _loaded;
+    private volatile Loaded _loaded = null!;
 
     /// <summary>Takes a configuration that was read from <paramref name="file"/> and reads its credentials.</summary>
     public LocalSnapshots(string file, LocalConfiguration configuration, TrustDirectory trust, SidecarMetrics metrics, TimeProvider time, ILogger<LocalSnapshots> logger)
@@ -43,7 +45,7 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
         _time = time;
         _logger = logger;
         _loaded = Load(revision: 1, FileStamp.Of(file));
-        _timer = time.CreateTimer(_ => _ = Current, null, PollInterval, PollInterval);
+        _timer = time.CreateTimer(_ => Poll(), null, PollInterval, PollInterval);
     }
 
     /// <inheritdoc />
@@ -58,6 +60,19 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
 
     /// <inheritdoc />
     public void Dispose() => _timer.Dispose();
+
+    private void Poll()
+    {
+        try
+        {
+            _ = Current;
+        }
+        catch (Exception exception)
+        {
+            // Requests meet the same fault and are answered with it; the process goes on.
+            LogRejected(_file, exception.GetType().Name);
+        }
+    }
 
     private Snapshot Reload()
     {
@@ -90,19 +105,7 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
             return;
         }
 
-        ImmutableArray<LocalSecret> now = configuration.Secrets;
-        foreach (BoundSecret secret in _loaded.Snapshot.Secrets)
-        {
-            if (secret.IsDetached || now.Any(other => IsSame(other, secret))) continue;
-            _detached = _detached.Add(secret with { IsDetached = true, Credential = CredentialState.Revoked.Instance });
-        }
-
-        // A secret that came back is attached again.
-        _detached = [.. _detached.Where(gone => !now.Any(other => IsSame(other, gone))).TakeLast(MaxDetached)];
         _configuration = configuration;
-
-        bool IsSame(LocalSecret other, BoundSecret secret) =>
-            other.Env == secret.Env && other.Name == secret.Name && (other.StandIn is null || other.StandIn.Value == secret.StandIn.Value);
     }
 
     private static string? FirstDifference(SidecarOptions a, SidecarOptions b)
@@ -132,11 +135,33 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
             secrets.Add(new BoundSecret(secret.Env, secret.Name, standIn, ReadCredential(secret), secret.Definition));
         }
 
+        Detach(secrets);
         Snapshot snapshot = new(revision, _time.GetUtcNow(), _configuration.Options.Sandbox, [.. secrets, .. _detached],
             _configuration.Network, _configuration.Interception, _configuration.Passthrough);
-        _trust.WriteStandIns(secrets.ToImmutable());
+        WriteStandIns(secrets.ToImmutable());
         _metrics.SnapshotTaken(snapshot);
         return new Loaded(snapshot, configurationStamp, stamps.ToImmutable());
+    }
+
+    /// <summary>Remembers the stand-ins that no secret has any more, and forgets those that one has again.</summary>
+    private void Detach(IReadOnlyCollection<BoundSecret> now)
+    {
+        IEnumerable<BoundSecret> before = _loaded is { } loaded ? loaded.Snapshot.Secrets : [];
+        _detached = [.. before.Where(secret => !now.Any(other => other.StandIn.Value == secret.StandIn.Value))
+            .Select(secret => secret with { IsDetached = true, Credential = CredentialState.Revoked.Instance }).TakeLast(MaxDetached)];
+    }
+
+    // A full disk must not keep a revocation from acting.
+    private void WriteStandIns(ImmutableArray<BoundSecret> secrets)
+    {
+        try
+        {
+            _trust.WriteStandIns(secrets);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            LogTrustUnwritable(_trust.Path, exception.Message);
+        }
     }
 
     private CredentialState ReadCredential(LocalSecret secret)
@@ -147,11 +172,11 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
             // Two more bytes than the limit: a newline at the end, and one to tell that it is exceeded.
             byte[] bytes = new byte[Credential.MaxLength + 3];
             int length = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
-            if (length == 0) return Revoked(secret, "is empty");
-            if (Credential.TryCreate(bytes.AsSpan(0, length), out Credential? credential, out string? error)) return new CredentialState.Available(credential);
-            if (length <= 2) return Revoked(secret, "is empty");
-            LogUnusable(secret.Name, secret.ValueFile, error);
-            return new CredentialState.Unavailable(error);
+            ReadOnlySpan<byte> value = bytes.AsSpan(0, length);
+            if (value.TrimEnd("\r\n"u8).IsEmpty) return Revoked(secret, "is empty");
+            if (Credential.TryCreate(value, out Credential? credential, out string? error) && !IsItsStandIn(secret, value, ref error)) return new CredentialState.Available(credential);
+            LogUnusable(secret.Name, secret.ValueFile, error!);
+            return new CredentialState.Unavailable(error!);
         }
         catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -162,6 +187,13 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
             LogUnusable(secret.Name, secret.ValueFile, exception.GetType().Name);
             return new CredentialState.Unavailable("the file of the credential cannot be read");
         }
+    }
+
+    private static bool IsItsStandIn(LocalSecret secret, ReadOnlySpan<byte> value, [NotNullWhen(true)] ref string? error)
+    {
+        if (secret.StandIn is null || value.IndexOf(Encoding.ASCII.GetBytes(secret.StandIn.Value)) < 0) return false;
+        error = "the credential holds its own stand-in; the stand-in has to be another text";
+        return true;
     }
 
     private CredentialState.Revoked Revoked(LocalSecret secret, string what)
@@ -189,6 +221,9 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
 
     [LoggerMessage(3, LogLevel.Warning, "The secret {Secret} is revoked: its file {File} {What}. Its requests are refused until the file holds a credential.")]
     private partial void LogRevoked(string secret, string file, string what);
+
+    [LoggerMessage(5, LogLevel.Error, "The stand-ins cannot be written to {Directory}: {Error}. Processes that run keep theirs; make room, or mend the directory, for new ones.")]
+    private partial void LogTrustUnwritable(string directory, string error);
 
     [LoggerMessage(4, LogLevel.Error, "The secret {Secret} is unavailable: {File}: {Error}. Its requests are refused until the file is mended.")]
     private partial void LogUnusable(string secret, string file, string error);

@@ -13,15 +13,23 @@ namespace Superserve.Sidecar.Events;
 internal sealed partial class EventLog : BackgroundService
 {
     private const int QueueLength = 16 * 1024;
+    private const int BatchLength = 1024;
 
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
+    /// <summary>For what is still queued when the process ends.</summary>
+    private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(3);
+
     private readonly Channel<RequestEvent> _requests = Channel.CreateBounded<RequestEvent>(new BoundedChannelOptions(QueueLength) { SingleReader = true });
     private readonly Channel<ConnectionEvent> _connections = Channel.CreateBounded<ConnectionEvent>(new BoundedChannelOptions(QueueLength) { SingleReader = true });
+
+    // Says that there may be something in either queue; one word is enough for any number of events.
+    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
     private readonly SidecarOptions _options;
     private readonly SidecarMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private int _reserved;
     private volatile bool _writable = true;
 
     public EventLog(SidecarOptions options, SidecarMetrics metrics, TimeProvider time, ILogger<EventLog> logger)
@@ -30,82 +38,109 @@ internal sealed partial class EventLog : BackgroundService
         _metrics = metrics;
         _time = time;
         _logger = logger;
-        if (options.EventsFile is null || TryOpen(options.EventsFile) is not { } stream) return;
-        stream.Dispose();
+        // Tells at the start, and not at the first event, that the path is wrong.
+        if (options.EventsFile is not null) TryOpen(options.EventsFile)?.Dispose();
     }
 
-    /// <summary>Whether a request that uses a secret may go on: always, unless the audit is required and events are not kept.</summary>
-    public bool AcceptsSecretRequests => _options.Audit != AuditMode.Required || (_writable && _requests.Reader.Count < QueueLength - 1);
-
-    public void Add(RequestEvent request)
+    /// <summary>
+    /// Whether a request that uses a secret may go on. Where the audit is required, a place is kept for its event, until
+    /// <see cref="Release"/>: what is under way can always be recorded.
+    /// </summary>
+    public bool TryReserve()
     {
-        if (_options.EventsFile is not null && !_requests.Writer.TryWrite(request)) _metrics.EventDropped("request");
+        if (_options.Audit != AuditMode.Required) return true;
+        if (_writable && Interlocked.Increment(ref _reserved) + _requests.Reader.Count < QueueLength) return true;
+        if (_writable) Interlocked.Decrement(ref _reserved);
+        return false;
     }
 
-    public void Add(ConnectionEvent connection)
+    /// <summary>The event of a reserved place is there.</summary>
+    public void Release()
     {
-        if (_options.EventsFile is not null && !_connections.Writer.TryWrite(connection)) _metrics.EventDropped("connection");
+        if (_options.Audit == AuditMode.Required) Interlocked.Decrement(ref _reserved);
     }
+
+    public void Add(RequestEvent request) => Add(_requests, request, "request");
+
+    public void Add(ConnectionEvent connection) => Add(_connections, connection, "connection");
 
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         _requests.Writer.TryComplete();
         _connections.Writer.TryComplete();
-        // What is queued is written before the process ends; the host's shutdown timeout bounds the wait.
-        if (ExecuteTask is { } running) await running.WaitAsync(cancellationToken);
+        _wake.Writer.TryComplete();
+        if (ExecuteTask is { } running) await running.WaitAsync(FlushTimeout, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        for (; _requests.Reader.TryRead(out _);) _metrics.EventDropped("request");
+        for (; _connections.Reader.TryRead(out _);) _metrics.EventDropped("connection");
         await base.StopAsync(cancellationToken);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         if (_options.EventsFile is null) return;
-        FileStream? file = null;
+        OpenLog? log = null;
         List<byte[]> lines = [];
-        while (await WaitAsync())
+        bool more = true;
+        while (more)
         {
-            lines.Clear();
-            while (lines.Count < 1024 && _requests.Reader.TryRead(out RequestEvent? request))
-                lines.Add(ReadableJson.Serialize(request, EventJson.Default.SidecarEvent));
-            while (lines.Count < 2048 && _connections.Reader.TryRead(out ConnectionEvent? connection))
-                lines.Add(ReadableJson.Serialize(connection, EventJson.Default.SidecarEvent));
-
-            // A full disk or a lost directory: the lines are kept and tried again, while new ones wait in the queues.
-            while (!TryWrite(lines, ref file))
+            more = await _wake.Reader.WaitToReadAsync(CancellationToken.None);
+            _wake.Reader.TryRead(out _);
+            while (Take(lines))
             {
-                if (_requests.Reader.Completion.IsCompleted || stoppingToken.IsCancellationRequested) return;
-                await Task.Delay(RetryInterval, _time, CancellationToken.None);
+                // A full disk or a lost directory: the lines are kept and tried again, while new ones wait in the queues.
+                while (!TryWrite(lines, ref log))
+                {
+                    if (_wake.Reader.Completion.IsCompleted) return;
+                    await Task.Delay(RetryInterval, _time, CancellationToken.None);
+                }
             }
         }
 
-        if (file is not null) await file.DisposeAsync();
-
-        async ValueTask<bool> WaitAsync()
-        {
-            if (_requests.Reader.Count > 0 || _connections.Reader.Count > 0) return true;
-            Task<bool> request = _requests.Reader.WaitToReadAsync(CancellationToken.None).AsTask();
-            Task<bool> connection = _connections.Reader.WaitToReadAsync(CancellationToken.None).AsTask();
-            Task<bool> first = await Task.WhenAny(request, connection);
-            return await first || await (first == request ? connection : request);
-        }
+        log?.Dispose();
     }
 
-    private bool TryWrite(List<byte[]> lines, ref FileStream? file)
+    private void Add<T>(Channel<T> queue, T item, string kind)
     {
-        long length = -1;
+        if (_options.EventsFile is null) return;
+        if (!queue.Writer.TryWrite(item)) _metrics.EventDropped(kind);
+        _wake.Writer.TryWrite(true);
+    }
+
+    /// <summary>Requests first: they are what must not be lost.</summary>
+    private bool Take(List<byte[]> lines)
+    {
+        lines.Clear();
+        while (lines.Count < BatchLength && _requests.Reader.TryRead(out RequestEvent? request)) lines.Add(ReadableJson.Serialize(request, EventJson.Default.SidecarEvent));
+        for (int i = 0; i < BatchLength && _connections.Reader.TryRead(out ConnectionEvent? connection); i++) lines.Add(ReadableJson.Serialize(connection, EventJson.Default.SidecarEvent));
+        return lines.Count > 0;
+    }
+
+    private bool TryWrite(List<byte[]> lines, ref OpenLog? log)
+    {
         try
         {
-            // Whoever rotates the file moves it away; the next lines go to a new one.
-            if (file is not null && !File.Exists(_options.EventsFile)) Close(ref file);
-            file ??= TryOpen(_options.EventsFile!);
-            if (file is null) return false;
-            length = file.Length;
-            foreach (byte[] line in lines)
+            // Whoever rotates the file moves it away or empties it; the next lines go to the file of that name.
+            if (log is { } open && FileStamp.Of(_options.EventsFile!) is var stamp && (stamp.Inode != open.Inode || stamp.Size < (ulong)open.File.Position)) Close(ref log);
+            log ??= TryOpen(_options.EventsFile!);
+            if (log is null) return false;
+            long length = log.File.Position;
+            try
             {
-                file.Write(line);
-                file.WriteByte((byte)'\n');
+                foreach (byte[] line in lines)
+                {
+                    log.File.Write(line);
+                    log.File.WriteByte((byte)'\n');
+                }
+
+                log.File.Flush();
+            }
+            catch (IOException)
+            {
+                // Half a batch would be there twice once there is room again.
+                log.File.SetLength(length);
+                throw;
             }
 
-            file.Flush();
             if (!_writable) LogWritable(_options.EventsFile!);
             _writable = true;
             return true;
@@ -114,51 +149,38 @@ internal sealed partial class EventLog : BackgroundService
         {
             if (_writable) LogUnwritable(_options.EventsFile!, exception.Message);
             _writable = false;
-            Truncate(file, length);
-            Close(ref file);
+            Close(ref log);
             return false;
         }
     }
 
-    // Half a batch on a full disk would be there twice once there is room again.
-    private static void Truncate(FileStream? file, long length)
+    private static void Close(ref OpenLog? log)
     {
         try
         {
-            if (length >= 0) file?.SetLength(length);
-        }
-        catch (IOException)
-        {
-            // The disk that did not take the lines may not take this either: the reader finds a cut line then.
-        }
-    }
-
-    private static void Close(ref FileStream? file)
-    {
-        try
-        {
-            file?.Dispose();
+            log?.Dispose();
         }
         catch (IOException)
         {
             // Disposing flushes what could not be written before.
         }
 
-        file = null;
+        log = null;
     }
 
-    private FileStream? TryOpen(string path)
+    private OpenLog? TryOpen(string path)
     {
         try
         {
             if (Path.GetDirectoryName(path) is { Length: > 0 } directory) Directory.CreateDirectory(directory);
-            return new FileStream(path, new FileStreamOptions
+            FileStream file = new(path, new FileStreamOptions
             {
                 Mode = FileMode.Append,
                 Access = FileAccess.Write,
                 Share = FileShare.ReadWrite | FileShare.Delete,
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
+            return new OpenLog(file, FileStamp.Of(path).Inode);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -166,6 +188,11 @@ internal sealed partial class EventLog : BackgroundService
             _writable = false;
             return null;
         }
+    }
+
+    private sealed record OpenLog(FileStream File, ulong Inode) : IDisposable
+    {
+        public void Dispose() => File.Dispose();
     }
 
     [LoggerMessage(20, LogLevel.Error, "Events cannot be written to {File}: {Error}. They are kept in memory and tried again; make room, or mend the path.")]

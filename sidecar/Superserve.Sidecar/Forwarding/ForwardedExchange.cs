@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Net;
 using System.Net.Http.Headers;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 using Superserve.Core.Authentication;
 using Superserve.Core.Scrubbing;
@@ -44,7 +45,12 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
             proxyRequest.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
         }
 
-        if (proxyRequest.Content is not null && httpContext.Request.ContentLength is { } length) proxyRequest.Content.Headers.ContentLength = length;
+        if (proxyRequest.Content is not null)
+        {
+            bool isEmpty = httpContext.Request.ContentLength is null && httpContext.Request.Headers.TransferEncoding.Count == 0 && !HttpProtocol.IsHttp2(httpContext.Request.Protocol);
+            proxyRequest.Content.Headers.ContentLength = httpContext.Request.ContentLength ?? (isEmpty ? 0 : null);
+        }
+
         // gRPC asks for trailers this way, hop by hop as the header is.
         if (HttpProtocol.IsHttp2(httpContext.Request.Protocol) && httpContext.Request.Headers.TE.ToString().Contains("trailers", StringComparison.OrdinalIgnoreCase))
             proxyRequest.Headers.TryAddWithoutValidation("TE", "trailers");
@@ -57,17 +63,18 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         if (proxyResponse is null) return new(false);
         exchange.UpstreamStatus = (int)proxyResponse.StatusCode;
         long answered = time.GetTimestamp();
-        bool isUpgrade = proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols || HttpMethods.IsConnect(httpContext.Request.Method);
+        // The service's own words in the status line are one more place for an echo.
+        httpContext.Features.GetRequiredFeature<IHttpResponseFeature>().ReasonPhrase = null;
+        HttpRequestMessage request = proxyResponse.RequestMessage!;
+        bool isUpgrade = proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols
+            || (proxyResponse.StatusCode == HttpStatusCode.OK && request.Method == HttpMethod.Connect);
+        if (proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols && request.Headers.Upgrade.Count == 0)
+            return Refuse(httpContext, "switched to another protocol unasked");
         bool hasBody = !isUpgrade && !HttpMethods.IsHead(httpContext.Request.Method) && proxyResponse.StatusCode is not (HttpStatusCode.NoContent or HttpStatusCode.NotModified);
         bool scrubsBody = hasBody && _scrub is { ScrubsBodies: true };
-        string? encoding = scrubsBody ? Encoding(proxyResponse.Content.Headers) : null;
+        string? encoding = scrubsBody ? Encoding(proxyResponse) : null;
         if (encoding is not (null or "gzip" or "x-gzip" or "br" or "deflate"))
-        {
-            Refusal = new Refusal(RefusalReason.UpstreamUnreachable,
-                $"{exchange.Destination} answered in the encoding '{exchange.Snapshot.Redact(encoding, 32)}', although the request asked for none; it cannot be searched for the credential and is not passed on.", exchange.Plan?.Secrets[0]);
-            httpContext.Response.StatusCode = StatusCodes.Status502BadGateway;
-            return new(false);
-        }
+            return Refuse(httpContext, "answered in an encoding that the request did not ask for and that cannot be searched for the credential");
 
         _nominated = proxyResponse.Headers.NonValidated.TryGetValues("Connection", out HeaderStringValues nominated) ? nominated.ToString() : "";
         Copy(proxyResponse.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
@@ -80,7 +87,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
     public override ValueTask TransformResponseTrailersAsync(HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
         if (_isScrubbed) metrics.ResponseScrubbed();
-        Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature? trailers = httpContext.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature>();
+        IHttpResponseTrailersFeature? trailers = httpContext.Features.Get<IHttpResponseTrailersFeature>();
         if (trailers is { Trailers.IsReadOnly: false }) Copy(proxyResponse.TrailingHeaders, trailers.Trailers, isScrubbed: false, isDecoded: false);
         return default;
     }
@@ -96,10 +103,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
 
     private static void Add(HttpRequestMessage request, string name, string value)
     {
-        if (request.Headers.TryAddWithoutValidation(name, value)) return;
-        // What describes a body goes with the body; a request without one can still say of which type it would be.
-        request.Content ??= new EmptyHttpContent();
-        request.Content.Headers.TryAddWithoutValidation(name, value);
+        if (!request.Headers.TryAddWithoutValidation(name, value)) request.Content?.Headers.TryAddWithoutValidation(name, value);
     }
 
     private void Copy(HttpHeaders from, IHeaderDictionary to, bool isScrubbed, bool isDecoded)
@@ -108,7 +112,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         {
             if (HeaderRules.IsHopByHop(name) || name.StartsWith("X-Superserve-", StringComparison.OrdinalIgnoreCase) || Is(name, "Alt-Svc")) continue;
             if (_nominated.Length > 0 && HeaderRules.Nominates(_nominated, name)) continue;
-            if (Is(name, "Content-Length") && isScrubbed) continue;
+            if (isScrubbed && (Is(name, "Content-Length") || Is(name, "Content-MD5") || Is(name, "Digest") || Is(name, "Content-Digest") || Is(name, "Repr-Digest"))) continue;
             if (Is(name, "Content-Encoding") && isDecoded) continue;
             if (Is(name, "Set-Cookie") && !AllowsSetCookie()) continue;
             to.Append(name, Scrubbed(values));
@@ -137,11 +141,21 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         return true;
     }
 
-    private static string? Encoding(HttpContentHeaders headers)
+    /// <summary>How the body is encoded, in lower case; null for not at all. More than one encoding is a name that nobody knows.</summary>
+    private static string? Encoding(HttpResponseMessage response)
     {
-        if (!headers.NonValidated.TryGetValues("Content-Encoding", out HeaderStringValues values)) return null;
-        string encoding = values.ToString().Trim().ToLowerInvariant();
+        string encoding = response.Content.Headers.NonValidated.TryGetValues("Content-Encoding", out HeaderStringValues content) ? content.ToString() : "";
+        // The client below undoes "chunked" and nothing else.
+        if (response.Headers.NonValidated.TryGetValues("Transfer-Encoding", out HeaderStringValues transfer) && !Is(transfer.ToString().Trim(), "chunked")) encoding += "," + transfer;
+        encoding = encoding.Trim().ToLowerInvariant();
         return encoding is "" or "identity" ? null : encoding;
+    }
+
+    private ValueTask<bool> Refuse(HttpContext context, string what)
+    {
+        Refusal = new Refusal(RefusalReason.UpstreamUnreachable, $"{exchange.Destination} {what}; the answer is not passed on. Tell the owner of the sandbox.", exchange.Plan?.Secrets[0]);
+        context.Response.StatusCode = StatusCodes.Status502BadGateway;
+        return new(false);
     }
 
     private ResponseStream ReadStream(Stream content, string? encoding, bool scrubsBody)
@@ -157,18 +171,6 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
     }
 
     private static bool Is(string name, string other) => string.Equals(name, other, StringComparison.OrdinalIgnoreCase);
-
-    /// <summary>No body, but headers of one.</summary>
-    private sealed class EmptyHttpContent : HttpContent
-    {
-        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => Task.CompletedTask;
-
-        protected override bool TryComputeLength(out long length)
-        {
-            length = 0;
-            return true;
-        }
-    }
 
     /// <summary>The answer's body, read through a stream of ours.</summary>
     private sealed class ResponseContent(HttpContent inner, Func<Stream, Stream> wrap) : HttpContent

@@ -2,7 +2,9 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Text;
+using Microsoft.AspNetCore.Http.Features;
 using Superserve.Core.Hosts;
+using Superserve.Core.Network;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Metrics;
@@ -20,8 +22,14 @@ internal sealed class Forwarder : IDisposable
     /// <summary>After this a service's name is resolved, and its address checked, anew.</summary>
     private static readonly TimeSpan PooledConnectionLifetime = TimeSpan.FromMinutes(2);
 
+    /// <summary>Requests of the old rules have handed their connections back by then; what still streams goes on.</summary>
+    private static readonly TimeSpan DisposeDelay = TimeSpan.FromMinutes(5);
+
     private readonly IHttpForwarder _http;
-    private readonly HttpMessageInvoker _client;
+    private readonly UpstreamConnector _connector;
+    private readonly SidecarOptions _options;
+    private readonly Lock _renewal = new();
+    private volatile Pool? _pool;
     private readonly SidecarMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ForwarderRequestConfig _http1;
@@ -33,7 +41,8 @@ internal sealed class Forwarder : IDisposable
         _http = http;
         _metrics = metrics;
         _time = time;
-        _client = new HttpMessageInvoker(Handler(connector));
+        _connector = connector;
+        _options = options;
         // Each side speaks the version that the client chose: what works without a proxy works through one. Only idleness ends an exchange.
         _http1 = new ForwarderRequestConfig { ActivityTimeout = options.IdleTimeout, Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
         _http2 = _http1 with { Version = HttpVersion.Version20 };
@@ -52,18 +61,58 @@ internal sealed class Forwarder : IDisposable
         if (context.Request.Headers.Upgrade.Count > 0 && !string.Equals(context.Request.Headers.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase))
             context.Request.Headers.Remove("Upgrade");
         context.Request.Body = new RequestStream(context.Request.Body, exchange);
+        // Headers that describe a body go out with a body alone, be it an empty one.
+        if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is not { CanHaveBody: true } && exchange.DescribesBody) context.Features.Set<IHttpRequestBodyDetectionFeature>(EmptyBody.Instance);
 
         bool isHttp2 = HttpProtocol.IsHttp2(context.Request.Protocol);
         ForwarderRequestConfig config = !isHttp2 ? _http1 : secure ? _http2 : _plainHttp2;
         ForwardedExchange transformer = new(exchange, uri, _metrics, _time);
-        ForwarderError error = await _http.SendAsync(context, secure ? "https://upstream" : "http://upstream", _client, config, transformer, CancellationToken.None);
+        ForwarderError error = await _http.SendAsync(context, secure ? "https://upstream" : "http://upstream", Client(exchange.Snapshot.Network), config, transformer, CancellationToken.None);
         if (transformer.Refusal is { } refusal) return refusal;
         return error == ForwarderError.None ? null : Explain(exchange, error, context.Features.Get<IForwarderErrorFeature>()?.Exception);
     }
 
-    public void Dispose() => _client.Dispose();
+    public void Dispose() => _pool?.Client.Dispose();
 
-    private static SocketsHttpHandler Handler(UpstreamConnector connector) => new()
+    /// <summary>
+    /// Connections to services are kept for the next request, but addresses are checked when one is opened: under other
+    /// network rules there are other connections.
+    /// </summary>
+    private HttpMessageInvoker Client(NetworkRules rules)
+    {
+        if (_pool is { } pool && ReferenceEquals(pool.Rules, rules)) return pool.Client;
+        lock (_renewal)
+        {
+            if (_pool is not { } old || !ReferenceEquals(old.Rules, rules))
+            {
+                if (_pool is { } gone) DisposeLater(gone.Client);
+                _pool = new Pool(rules, new HttpMessageInvoker(Handler(_connector, _options)));
+            }
+
+            return _pool.Client;
+        }
+    }
+
+    private void DisposeLater(HttpMessageInvoker client)
+    {
+        ITimer? timer = null;
+        timer = _time.CreateTimer(_ =>
+        {
+            client.Dispose();
+            timer?.Dispose();
+        }, null, DisposeDelay, Timeout.InfiniteTimeSpan);
+    }
+
+    private sealed class EmptyBody : IHttpRequestBodyDetectionFeature
+    {
+        public static EmptyBody Instance { get; } = new();
+
+        public bool CanHaveBody => true;
+    }
+
+    private sealed record Pool(NetworkRules Rules, HttpMessageInvoker Client);
+
+    private static SocketsHttpHandler Handler(UpstreamConnector connector, SidecarOptions options) => new()
     {
         ConnectCallback = async (context, cancellationToken) =>
         {
@@ -73,8 +122,8 @@ internal sealed class Forwarder : IDisposable
             return new NetworkStream(await connector.ConnectAsync(destination, cancellationToken), ownsSocket: true);
         },
         SslOptions = connector.TlsOptions,
-        // The connector has its own time limit, and says better what happened.
-        ConnectTimeout = Timeout.InfiniteTimeSpan,
+        // For look-up, TCP and TLS together. The connector limits the first two by themselves, and says better what happened.
+        ConnectTimeout = options.ConnectTimeout * 3,
         UseProxy = false,
         UseCookies = false,
         AllowAutoRedirect = false,
@@ -114,23 +163,27 @@ internal sealed class Forwarder : IDisposable
         }
 
         string service = exchange.Destination.ToString();
-        switch (error)
+        if (IsOfTheClient(error) || exchange.Context.Response.HasStarted)
         {
-            case ForwarderError.RequestCanceled or ForwarderError.RequestBodyCanceled or ForwarderError.RequestBodyClient
-                or ForwarderError.ResponseBodyCanceled or ForwarderError.ResponseBodyClient or ForwarderError.UpgradeRequestClient
-                or ForwarderError.UpgradeResponseClient or ForwarderError.UpgradeRequestCanceled or ForwarderError.UpgradeResponseCanceled:
-            case var _ when exchange.Context.Response.HasStarted:
-                exchange.IsAborted = true;
-                return null;
-            case ForwarderError.RequestTimedOut:
-                return new Refusal(RefusalReason.UpstreamTimeout, $"{service} did not answer in time. It may be overloaded; try again later.", exchange.Plan?.Secrets[0]);
+            exchange.IsAborted = true;
+            return null;
         }
 
+        if (error == ForwarderError.RequestCreation)
+            return new Refusal(RefusalReason.RequestDenied, "The request has a form that cannot be forwarded. Send it in its usual form.", exchange.Plan?.Secrets[0]);
+        if (error == ForwarderError.RequestTimedOut)
+            return new Refusal(RefusalReason.UpstreamTimeout, $"{service} did not answer in time. It may be overloaded; try again later.", exchange.Plan?.Secrets[0]);
         return Find<AuthenticationException>(exception) is not null
             ? new Refusal(RefusalReason.UpstreamTlsInvalid,
                 $"The certificate of {service} is not valid for that name, or no trusted authority signed it. The request was not sent. If the service has a private authority, its owner can add it to the sidecar's trusted roots.", exchange.Plan?.Secrets[0])
             : new Refusal(RefusalReason.UpstreamUnreachable, $"{service} broke the connection off ahead of an answer. Try again.", exchange.Plan?.Secrets[0]);
     }
+
+    /// <summary>The sandbox went away, or its body broke off: nobody is there to be told.</summary>
+    private static bool IsOfTheClient(ForwarderError error) => error is
+        ForwarderError.RequestCanceled or ForwarderError.RequestBodyCanceled or ForwarderError.RequestBodyClient
+        or ForwarderError.ResponseBodyCanceled or ForwarderError.ResponseBodyClient or ForwarderError.UpgradeRequestClient
+        or ForwarderError.UpgradeResponseClient or ForwarderError.UpgradeRequestCanceled or ForwarderError.UpgradeResponseCanceled;
 
     private static T? Find<T>(Exception? exception)
         where T : Exception

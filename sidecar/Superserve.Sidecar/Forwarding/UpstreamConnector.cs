@@ -24,12 +24,17 @@ internal sealed class UpstreamException(Refusal refusal, NetworkVerdict verdict,
 /// each address against the network rules right before it connects: a name whose second answer is a private address gains
 /// nothing.
 /// </summary>
-internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOptions options, PublicRoots roots, TimeProvider time)
+internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOptions options, PublicRoots roots, TimeProvider time) : IDisposable
 {
     private const int MaxAddresses = 16;
 
+    /// <summary>A look-up holds a thread until the resolver answers or gives up.</summary>
+    private const int MaxLookUps = 64;
+
     /// <summary>RFC 8305: how long one address is tried alone before the next one is tried beside it.</summary>
     private static readonly TimeSpan AttemptDelay = TimeSpan.FromMilliseconds(250);
+
+    private readonly SemaphoreSlim _lookUps = new(MaxLookUps);
 
     /// <summary>How a service's certificate is verified.</summary>
     public SslClientAuthenticationOptions TlsOptions { get; } = new()
@@ -37,6 +42,8 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         CertificateChainPolicy = ChainPolicy(roots),
         AllowRenegotiation = false,
     };
+
+    public void Dispose() => _lookUps.Dispose();
 
     /// <summary>Connects to a destination.</summary>
     /// <exception cref="UpstreamException">The rules refuse every address, or none answers.</exception>
@@ -100,8 +107,16 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         try
         {
             // The dot makes the name absolute: without it the resolver's search list would be asked first, and could answer
-            // with another host. A name of one label is looked up as it is, as in /etc/hosts.
-            return await Dns.GetHostAddressesAsync(name.Contains('.') ? name + "." : name, either.Token);
+            // with another host.
+            await _lookUps.WaitAsync(either.Token);
+            try
+            {
+                return await Dns.GetHostAddressesAsync(name + ".", either.Token);
+            }
+            finally
+            {
+                _lookUps.Release();
+            }
         }
         catch (OperationCanceledException exception) when (!cancellationToken.IsCancellationRequested)
         {
@@ -120,25 +135,31 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         using CancellationTokenSource losers = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         List<Task<Socket>> attempts = [];
         Exception? failure = null;
-        for (int next = 0; next < endPoints.Length || attempts.Count > 0;)
+        try
         {
-            if (next < endPoints.Length) attempts.Add(DialAsync(endPoints[next++], losers.Token));
-            Task first = next < endPoints.Length
-                ? await Task.WhenAny([.. attempts, Task.Delay(AttemptDelay, time, losers.Token)])
-                : await Task.WhenAny(attempts);
-            if (first is not Task<Socket> attempt) continue;
-            attempts.Remove(attempt);
-            try
+            for (int next = 0; next < endPoints.Length || attempts.Count > 0;)
             {
-                Socket socket = await attempt;
-                await losers.CancelAsync();
-                foreach (Task<Socket> late in attempts) _ = late.ContinueWith(static task => task.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
-                return socket;
+                if (next < endPoints.Length) attempts.Add(DialAsync(endPoints[next++], losers.Token));
+                Task first = next < endPoints.Length
+                    ? await Task.WhenAny([.. attempts, Task.Delay(AttemptDelay, time, losers.Token)])
+                    : await Task.WhenAny(attempts);
+                if (first is not Task<Socket> attempt) continue;
+                attempts.Remove(attempt);
+                try
+                {
+                    return await attempt;
+                }
+                catch (SocketException exception)
+                {
+                    failure = exception;
+                }
             }
-            catch (SocketException exception)
-            {
-                failure = exception;
-            }
+        }
+        finally
+        {
+            await losers.CancelAsync();
+            // One that connects in this very moment is closed again.
+            foreach (Task<Socket> late in attempts) _ = late.ContinueWith(static task => task.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
         }
 
         throw failure ?? new SocketException((int)SocketError.HostUnreachable);

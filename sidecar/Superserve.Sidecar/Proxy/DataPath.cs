@@ -174,14 +174,11 @@ internal sealed partial class DataPath(
                 // The client named an address, which the rules allow. The name counts where it is inspected or denied.
                 Authority named = destination with { Host = first.ServerName!, Address = null };
                 NetworkVerdict verdict = Check(snapshot, named);
-                if (verdict is { IsAllowed: false, Reason: RefusalReason.HostDenied })
-                {
-                    connection.Network = verdict;
-                    return null;
-                }
-
-                if (!verdict.IsAllowed || !snapshot.Intercepts(named.Host, named.Port)) return Handling.Tunnelled;
+                bool intercepts = snapshot.Intercepts(named.Host, named.Port);
+                if (!intercepts && verdict is { IsAllowed: false, Reason: RefusalReason.HostNotAllowed }) return Handling.Tunnelled;
                 connection.Network = verdict;
+                if (!intercepts) return verdict.IsAllowed ? Handling.Tunnelled : null;
+                // A name that is refused is intercepted to say so, request by request.
                 connection.Destination = named;
                 return Handling.Intercepted;
             default:
@@ -263,6 +260,7 @@ internal sealed partial class DataPath(
         FirstBytes first = default;
         using (service)
         using (IdleTimeout idle = new(options.IdleTimeout, time))
+        using (CancellationTokenRegistration shutdown = OnShutdown(client, idle))
         using (Tunnel tunnel = new(client.Transport.Input, SocketOf(client), service, connection, idle))
         {
             tunnel.StartToClient();
@@ -284,6 +282,10 @@ internal sealed partial class DataPath(
 
         await HandleAsync(client, connection, snapshot, http, first);
     }
+
+    /// <summary>A tunnel has no end that could be waited for: it ends with the server.</summary>
+    private static CancellationTokenRegistration OnShutdown(ConnectionContext client, IdleTimeout idle) =>
+        client.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested.Register(idle.Stop) ?? default;
 
     private static async Task RefuseConnectAsync(ConnectionContext client, SandboxConnection connection, Refusal refusal)
     {
@@ -404,7 +406,7 @@ internal sealed partial class DataPath(
         }
 
         if (decision.Refusal is not null) return decision.Refusal;
-        if (decision.Plan is not null && !events.AcceptsSecretRequests)
+        if (decision.Plan is not null && !(exchange.IsAudited = events.TryReserve()))
         {
             return new Refusal(RefusalReason.AuditUnavailable,
                 "The audit log takes no events, and this sandbox may use no credential without one. Try again later; if it stays so, tell the owner of the sandbox.", decision.Plan.Secrets[0]);
@@ -517,6 +519,7 @@ internal sealed partial class DataPath(
             Protocol = exchange.Context.Request.Protocol,
             Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
         });
+        if (exchange.IsAudited) events.Release();
     }
 
     private static readonly byte[] ConnectionEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray();

@@ -44,6 +44,9 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
 
     public int? UpstreamStatus { get; set; }
 
+    /// <summary>The event log keeps a place for this exchange's event.</summary>
+    public bool IsAudited { get; set; }
+
     /// <summary>The exchange broke off after the answer had begun, or the client left.</summary>
     public bool IsAborted { get; set; }
 
@@ -93,6 +96,17 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
         }
     }
 
+    /// <summary>Whether there is a header that HTTP takes for one of the body's, where there need be no body.</summary>
+    public bool DescribesBody
+    {
+        get
+        {
+            foreach (HeaderField header in Headers)
+                if (header.Name.StartsWith("Content-", StringComparison.OrdinalIgnoreCase) || header.Is("Allow") || header.Is("Expires") || header.Is("Last-Modified")) return true;
+            return false;
+        }
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {
@@ -116,7 +130,7 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
 
     private static bool IsOwn(string name) =>
         name.Equals("Host", StringComparison.OrdinalIgnoreCase) || name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase)
-        || name.Equals("HTTP2-Settings", StringComparison.OrdinalIgnoreCase);
+        || name.Equals("X-Content-Length", StringComparison.OrdinalIgnoreCase) || name.Equals("HTTP2-Settings", StringComparison.OrdinalIgnoreCase);
 
     private static bool IsNominated(StringValues connection, string name)
     {

@@ -34,6 +34,7 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
     private const int MaxHelloLength = 64 * 1024;
 
     private const int MaxRequestLineLength = 16 * 1024;
+    private const int MaxBlankLength = 1024;
     private const int RecordHeaderLength = 5;
     private const int MaxRecordLength = 16 * 1024;
 
@@ -44,7 +45,21 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
     {
         if (bytes.IsEmpty) return new(FirstBytesKind.Undecided);
         byte first = bytes.FirstSpan[0];
-        return first == 0x16 ? JudgeTls(bytes) : JudgeHttp(bytes);
+        return first switch
+        {
+            0x16 => JudgeTls(bytes),
+            (byte)'\r' or (byte)'\n' => JudgeAfterBlankLines(bytes),
+            _ => JudgeHttp(bytes),
+        };
+    }
+
+    // Servers skip empty lines ahead of a request (RFC 9112 section 2.2), so they do not make it another protocol.
+    private static FirstBytes JudgeAfterBlankLines(in ReadOnlySequence<byte> bytes)
+    {
+        SequenceReader<byte> reader = new(bytes);
+        reader.AdvancePastAny((byte)'\r', (byte)'\n');
+        if (!reader.End) return JudgeHttp(bytes.Slice(reader.Position));
+        return new(reader.Consumed < MaxBlankLength ? FirstBytesKind.Undecided : FirstBytesKind.Malformed);
     }
 
     private static FirstBytes JudgeTls(in ReadOnlySequence<byte> bytes)

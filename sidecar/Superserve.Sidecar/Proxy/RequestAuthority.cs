@@ -16,11 +16,10 @@ internal static class RequestAuthority
     {
         target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
         destination = connection.Destination;
-        bool isExtendedConnect = context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true };
-        if (HttpMethods.IsConnect(context.Request.Method) && !isExtendedConnect)
+        if (FormError(context, target) is { } error)
         {
             target = "";
-            return Denied("CONNECT opens a connection to the proxy and is not sent through one. Connect to the proxy again for another destination.");
+            return Denied(error);
         }
 
         if (connection.MismatchedServerName is { } serverName)
@@ -55,6 +54,25 @@ internal static class RequestAuthority
         }
 
         return host.Equals(destination) ? null : Mismatch($"The request is for {host}, but its connection was opened to {destination}.");
+    }
+
+    /// <summary>What of a request's form two parsers could read differently, so that the one judged is not the one served.</summary>
+    private static string? FormError(HttpContext context, string target)
+    {
+        string method = context.Request.Method;
+        if (method.AsSpan().ContainsAnyInRange('a', 'z')) return $"Methods are upper case and compared so: send {method.ToUpperInvariant()}.";
+        IHttpExtendedConnectFeature? connect = context.Features.Get<IHttpExtendedConnectFeature>();
+        if (connect is { IsExtendedConnect: true })
+        {
+            if (!string.Equals(connect.Protocol, "websocket", StringComparison.OrdinalIgnoreCase)) return "Of extended CONNECT (RFC 8441) only the protocol websocket passes.";
+        }
+        else if (HttpMethods.IsConnect(method))
+            return "CONNECT opens a connection to the proxy and is not sent through one. Connect to the proxy again for another destination.";
+
+        if (target.AsSpan().ContainsAnyExceptInRange('!', '~') || target.Contains('#')) return "The request target holds a space, a '#' or characters outside ASCII. Percent-encode them.";
+        // The server tells of both having been sent by renaming the length that it ignored.
+        IHeaderDictionary headers = context.Request.Headers;
+        return headers.TransferEncoding.Count > 0 && headers.ContainsKey("X-Content-Length") ? "The request has both Transfer-Encoding and Content-Length. Send one of them." : null;
     }
 
     private static bool TryParseAbsolute(string target, out string scheme, out Authority authority, out string origin)

@@ -108,5 +108,8 @@ internal sealed class IdleTimeout(TimeSpan limit, TimeProvider time) : IDisposab
         _source.CancelAfter(limit);
     }
 
+    /// <summary>Cancels at once.</summary>
+    public void Stop() => _source.Cancel();
+
     public void Dispose() => _source.Dispose();
 }

@@ -42,7 +42,17 @@ internal sealed class LeafCertificates(PodAuthority authority, SidecarMetrics me
             }
         }
 
-        return entry.Context.Value;
+        try
+        {
+            return entry.Context.Value;
+        }
+        catch
+        {
+            // Not kept: the next connection tries again.
+            lock (_lock)
+                if (_byHost.TryGetValue(host.Host, out LinkedListNode<Entry>? failed) && failed.Value == entry) Remove(failed);
+            throw;
+        }
     }
 
     private SslStreamCertificateContext Mint(Authority host)

@@ -37,15 +37,7 @@ internal sealed class PodAuthority : IDisposable
         if (stateDirectory is null) return Create(time);
         string keyFile = Path.Combine(stateDirectory, KeyFile);
         string certificateFile = Path.Combine(stateDirectory, CertificateFile);
-        if (File.Exists(keyFile) && File.Exists(certificateFile))
-        {
-            ECDsa key = ECDsa.Create();
-            key.ImportFromPem(File.ReadAllText(keyFile));
-            X509Certificate2 certificate = X509Certificate2.CreateFromPem(File.ReadAllText(certificateFile));
-            if (certificate.NotAfter.ToUniversalTime() > time.GetUtcNow().UtcDateTime + LeafLifetime) return new PodAuthority(certificate, key, time);
-            key.Dispose();
-            certificate.Dispose();
-        }
+        if (File.Exists(keyFile) && File.Exists(certificateFile) && Load(keyFile, certificateFile, time) is { } kept) return kept;
 
         PodAuthority created = Create(time);
         Directory.CreateDirectory(stateDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
@@ -53,6 +45,29 @@ internal sealed class PodAuthority : IDisposable
         AtomicFile.Write(keyFile, created._key.ExportPkcs8PrivateKeyPem(), UnixFileMode.UserRead | UnixFileMode.UserWrite);
         AtomicFile.Write(certificateFile, created.Certificate.ExportCertificatePem() + "\n", UnixFileMode.UserRead | UnixFileMode.UserWrite);
         return created;
+    }
+
+    private static PodAuthority? Load(string keyFile, string certificateFile, TimeProvider time)
+    {
+        ECDsa key = ECDsa.Create();
+        try
+        {
+            key.ImportFromPem(File.ReadAllText(keyFile));
+            X509Certificate2 certificate = X509Certificate2.CreateFromPem(File.ReadAllText(certificateFile));
+            using ECDsa? publicKey = certificate.GetECDsaPublicKey();
+            if (publicKey is null || !publicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(key.ExportSubjectPublicKeyInfo()))
+                throw new CryptographicException("The key is not the certificate's.");
+            // A leaf does not outlive its CA: one that ends soon is replaced now, while nothing runs that has loaded it.
+            if (certificate.NotAfter.ToUniversalTime() > time.GetUtcNow().UtcDateTime + LeafLifetime) return new PodAuthority(certificate, key, time);
+            certificate.Dispose();
+            key.Dispose();
+            return null;
+        }
+        catch (Exception exception) when (exception is CryptographicException or ArgumentException)
+        {
+            key.Dispose();
+            throw new InvalidOperationException($"{keyFile} and {certificateFile} are not a CA's key and certificate. Remove both files: the sidecar makes a new CA, and processes that have loaded the old one need a restart.", exception);
+        }
     }
 
     /// <summary>Signs a certificate for one host name or address, with a key of its own.</summary>
