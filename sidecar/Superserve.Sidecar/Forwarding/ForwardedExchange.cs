@@ -115,6 +115,13 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
             if (isScrubbed && (Is(name, "Content-Length") || Is(name, "Content-MD5") || Is(name, "Digest") || Is(name, "Content-Digest") || Is(name, "Repr-Digest"))) continue;
             if (Is(name, "Content-Encoding") && isDecoded) continue;
             if (Is(name, "Set-Cookie") && !AllowsSetCookie()) continue;
+            if (_scrub is not null && !ReferenceEquals(_scrub.ScrubHeader(name), name))
+            {
+                // A name that is a credential has no place that a stand-in could take.
+                _isScrubbed = true;
+                continue;
+            }
+
             to.Append(name, Scrubbed(values));
         }
     }

@@ -102,12 +102,14 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
 
     private async Task<IPAddress[]> LookUpAsync(string name, CancellationToken cancellationToken)
     {
+        // RFC 6761 section 6.3.
+        if (name is "localhost" || name.EndsWith(".localhost", StringComparison.Ordinal)) return [IPAddress.Loopback, IPAddress.IPv6Loopback];
         using CancellationTokenSource timeout = new(options.ConnectTimeout, time);
         using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         try
         {
             // The dot makes the name absolute: without it the resolver's search list would be asked first, and could answer
-            // with another host.
+            // with another host. It also passes by /etc/hosts, which all containers of a pod share and root in one can write.
             await _lookUps.WaitAsync(either.Token);
             try
             {
