@@ -60,7 +60,8 @@ public sealed record PathGlob
 
     private static bool Names(ReadOnlySpan<string> rule, ReadOnlySpan<string> endpoint)
     {
-        if (endpoint.IsEmpty) return !rule.ContainsAnyExcept("**");
+        // A slash at the end names the same endpoint: readings drop empty segments.
+        if (endpoint.IsEmpty) return !rule.ContainsAnyExcept("**", "");
         if (endpoint[0] == "**")
         {
             for (int skip = 0; skip <= rule.Length; skip++)
@@ -71,7 +72,12 @@ public sealed record PathGlob
         if (rule.IsEmpty) return false;
         // A wildcard of the rule stands for wildcards of the endpoint, never for a segment that has letters.
         if (rule[0] == "**") return Names(rule[1..], endpoint) || (endpoint[0] == "*" && Names(rule, endpoint[1..]));
-        return (endpoint[0] == "*" || string.Equals(rule[0], endpoint[0], StringComparison.OrdinalIgnoreCase)) && Names(rule[1..], endpoint[1..]);
+        return (endpoint[0] == "*" || IsSame(rule[0], endpoint[0], isLast: rule.Length == 1)) && Names(rule[1..], endpoint[1..]);
+
+        // Readings drop a suffix, so "/keys.json" names "/keys" as well.
+        static bool IsSame(string segment, string other, bool isLast) =>
+            string.Equals(segment, other, StringComparison.OrdinalIgnoreCase)
+            || (isLast && segment.LastIndexOf('.') is > 0 and int dot && string.Equals(segment[..dot], other, StringComparison.OrdinalIgnoreCase));
     }
 
     private static bool Match(ReadOnlySpan<string> pattern, ReadOnlySpan<string> path, bool ignoreCase) =>

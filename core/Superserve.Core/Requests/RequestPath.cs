@@ -49,14 +49,17 @@ public static class RequestPath
         normalized = text.ToString();
         return true;
 
-        // "%252e" is a dot, "%252f" a slash for a server that decodes twice.
+        // "%252e" is a dot, "%252f" a slash for a server that decodes twice; "%25%32%65" is a way to write the first.
         static bool IsEscapeOfStructure(ReadOnlySpan<char> rest) =>
-            rest.Length >= 2 && rest[..2] is "2e" or "2E" or "2f" or "2F" or "5c" or "5C" or "25";
+            Percent.Decode(rest[..Math.Min(rest.Length, 6)]) is [var high, var low, ..]
+            && (high, char.ToLowerInvariant(low)) is ('2', 'e' or 'f' or '3' or '5') or ('3', 'b' or 'f') or ('5', 'c') or ('0', '0');
 
         static bool IsAmbiguous(ReadOnlySpan<char> segment, bool last)
         {
-            // Some servers take "..;x" for ".." (path parameters).
+            // Some servers take "..;x" for ".." (path parameters), some after a proxy decoded "..%3Bx".
             int parameters = segment.IndexOf(';');
+            int escaped = segment.IndexOf("%3B", StringComparison.Ordinal);
+            if (escaped >= 0 && (parameters < 0 || escaped < parameters)) parameters = escaped;
             if (parameters >= 0) segment = segment[..parameters];
             return segment is "." or ".." || (segment.IsEmpty && (!last || parameters >= 0));
         }
@@ -65,13 +68,14 @@ public static class RequestPath
     /// <summary>
     /// The readings of a path that a server may have, each as segments in lower case: dot segments resolved, empty segments and
     /// path parameters dropped, escapes decoded twice, a suffix as <c>.json</c> dropped; once with encoded slashes as slashes and
-    /// once not.
+    /// once not; once whole and once cut where a server may see the query, a fragment or a string's end begin.
     /// </summary>
     public static IEnumerable<string[]> Readings(ReadOnlySpan<char> path)
     {
         string kept = KeepEncodedSlashes(path.ToString());
         string once = Percent.Decode(path);
-        return Variants(kept, once, Percent.Decode(once));
+        string twice = Percent.Decode(once);
+        return Variants(kept, once, twice, Cut(kept), Cut(once), Cut(twice));
 
         static IEnumerable<string[]> Variants(params string[] texts)
         {
@@ -85,6 +89,8 @@ public static class RequestPath
                 if (dot > 0) yield return [.. segments[..^1], last[..dot]];
             }
         }
+
+        static string Cut(string text) => text.AsSpan().IndexOfAny("?#\0") is >= 0 and int end ? text[..end] : text;
 
         static string KeepEncodedSlashes(string text) =>
             Percent.Decode(text.Replace("%2f", "%252f", StringComparison.OrdinalIgnoreCase).Replace("%5c", "%255c", StringComparison.OrdinalIgnoreCase));

@@ -62,11 +62,14 @@ public sealed record RequestRules(ImmutableArray<RequestRule> Allowed, Immutable
     /// <summary>Whether there are any.</summary>
     public bool Exist => !Allowed.IsEmpty || !Minting.IsEmpty;
 
-    /// <summary>Whether a header lets the server take the request for one of another method or path.</summary>
+    /// <summary>
+    /// Whether a header lets the server take the request for one of another method or path. Servers that hand headers on as
+    /// variables (CGI, WSGI, Rack) cannot tell '_' from '-'.
+    /// </summary>
     public static bool IsOverride(string headerName)
     {
         foreach (string name in Overrides)
-            if (string.Equals(name, headerName, StringComparison.OrdinalIgnoreCase)) return true;
+            if (string.Equals(name, headerName.Replace('_', '-'), StringComparison.OrdinalIgnoreCase)) return true;
         return false;
     }
 

@@ -120,17 +120,30 @@ public sealed class Snapshot
         if (text.Length > 4 * maxLength) text = text[..(4 * maxLength)];
         if (_standInsAnyCase is not null)
         {
-            if (text.Contains('%') && Percent.Decode(text) is { } decoded && decoded.AsSpan().ContainsAny(_standInsAnyCase)) text = Percent.Encode(decoded).Replace("%2F", "/", StringComparison.Ordinal);
-            while (text.AsSpan().IndexOfAny(_standInsAnyCase) is >= 0 and int at)
-            {
-                int length = Secrets.Where(secret => string.Compare(text, at, secret.StandIn.Value, 0, secret.StandIn.Value.Length, StringComparison.OrdinalIgnoreCase) == 0)
-                    .Max(secret => secret.StandIn.Value.Length);
-                text = string.Concat(text.AsSpan(0, at), ValueTemplate.Placeholder, text.AsSpan(at + length));
-            }
+            // Encoded again only between the stand-ins: one may hold a character that would be escaped.
+            if (text.Contains('%') && Pieces(Percent.Decode(text)) is { Count: > 1 } decoded)
+                text = string.Join(ValueTemplate.Placeholder, decoded.Select(piece => Percent.Encode(piece).Replace("%2F", "/", StringComparison.Ordinal)));
+            text = string.Join(ValueTemplate.Placeholder, Pieces(text));
         }
 
         if (text.Length > maxLength) text = string.Concat(text.AsSpan(0, maxLength), "…");
         return text.AsSpan().ContainsAnyExceptInRange(' ', '~') ? Printable(text) : text;
+    }
+
+    /// <summary>What stands around the stand-ins of a text, in any case; the text itself where it holds none.</summary>
+    private List<string> Pieces(string text)
+    {
+        List<string> pieces = [];
+        while (text.AsSpan().IndexOfAny(_standInsAnyCase!) is >= 0 and int at)
+        {
+            int length = Secrets.Where(secret => string.Compare(text, at, secret.StandIn.Value, 0, secret.StandIn.Value.Length, StringComparison.OrdinalIgnoreCase) == 0)
+                .Max(secret => secret.StandIn.Value.Length);
+            pieces.Add(text[..at]);
+            text = text[(at + length)..];
+        }
+
+        pieces.Add(text);
+        return pieces;
     }
 
     private static IEnumerable<ScrubPair> ScrubPairs(BoundSecret secret)

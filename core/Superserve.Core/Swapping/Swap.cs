@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using Superserve.Core.Authentication;
+using Superserve.Core.Hosts;
 using Superserve.Core.Requests;
 using Superserve.Core.Secrets;
 using Superserve.Core.Snapshots;
@@ -30,7 +31,7 @@ public static class Swap
     public static SwapDecision Decide(in RequestHead head, Snapshot snapshot)
     {
         List<Find>? finds = FindStandIns(head, snapshot);
-        return finds is null ? SwapDecision.Pass : Decide(head, finds);
+        return finds is null ? SwapDecision.Pass : Decide(head, finds, snapshot);
     }
 
     /// <summary>A stand-in in the head: whose, and in which header (or <see cref="InTarget"/>).</summary>
@@ -39,22 +40,22 @@ public static class Swap
     /// <summary>An accepted scheme that puts the stand-in where it was found, and how its place is written.</summary>
     private readonly record struct Match(BoundSecret Secret, HostAuth Host, AuthScheme Scheme, int Header, string? BasicUser);
 
-    private static SwapDecision Decide(in RequestHead head, List<Find> finds)
+    private static SwapDecision Decide(in RequestHead head, List<Find> finds, Snapshot snapshot)
     {
         if (!head.IsSecure)
         {
             BoundSecret secret = finds[0].Secret;
             return SwapDecision.Refuse(RefusalReason.CleartextRefused,
-                $"The stand-in of {secret.Env} was sent over plain HTTP, where anybody on the way could read the credential. Use https://{head.Host}.", secret);
+                $"The stand-in of {secret.Env} was sent over plain HTTP, where anybody on the way could read the credential. Use https://{Shown(head.Host, snapshot)}.", secret);
         }
 
         List<Match> matches = [];
         foreach (Find find in finds)
         {
             HostAuth? host = find.Secret.Definition.ForHost(head.Host, head.Port);
-            if (host is null) return WrongHost(head, find.Secret);
-            if (!TryMatch(head, find, host, out Match match)) return Misplaced(head, find, host);
-            if (SharesHeader(head, matches, match)) return Misplaced(head, find, host);
+            if (host is null) return WrongHost(head, find.Secret, snapshot);
+            if (!TryMatch(head, find, host, out Match match)) return Misplaced(head, find, host, snapshot);
+            if (SharesPlace(matches, match)) return Misplaced(head, find, host, snapshot);
             matches.Add(match);
         }
 
@@ -91,8 +92,9 @@ public static class Swap
             else if (TryDecodeBasic(head.Headers[i], out string? decoded) && snapshot.HoldsStandIn(decoded)) Add(decoded, i);
         }
 
-        if (snapshot.HoldsStandIn(head.Target)) Add(head.Target, InTarget);
-        else if (head.Target.Contains('%') && Percent.Decode(head.Target) is { } target && snapshot.HoldsStandIn(target)) Add(target, InTarget);
+        // One may stand there as it is and another one percent-encoded.
+        string target = head.Target.Contains('%') ? $"{head.Target} {Percent.Decode(head.Target)}" : head.Target;
+        if (snapshot.HoldsStandIn(target)) Add(target, InTarget);
         return finds;
 
         void Add(string text, int header)
@@ -204,40 +206,49 @@ public static class Swap
             && !Percent.Decode(target.AsSpan(at)).Contains(secret.StandIn.Value, StringComparison.Ordinal);
     }
 
-    /// <summary>Two secrets cannot both be the one value that a header is set to.</summary>
-    private static bool SharesHeader(in RequestHead head, List<Match> matches, Match match)
+    /// <summary>Two secrets cannot both be the one value that a header or a parameter is set to.</summary>
+    private static bool SharesPlace(List<Match> matches, Match match)
     {
         foreach (Match other in matches)
-            if (other.Secret != match.Secret && other.Header >= 0 && match.Header >= 0 && head.Headers[other.Header].Is(head.Headers[match.Header].Name)) return true;
+            if (other.Secret != match.Secret && Places(other.Scheme).Intersect(Places(match.Scheme)).Any()) return true;
         return false;
+
+        static IEnumerable<string> Places(AuthScheme scheme) => scheme switch
+        {
+            HeaderScheme headers => headers.Headers.Select(header => header.Name.ToUpperInvariant()),
+            BasicScheme => [Authorization.ToUpperInvariant()],
+            QueryScheme query => ["?" + query.Parameter],
+            _ => [],
+        };
     }
 
     // ---- 3. refuse ------------------------------------------------------------------------------------------------------
 
-    private static SwapDecision WrongHost(in RequestHead head, BoundSecret secret)
+    private static SwapDecision WrongHost(in RequestHead head, BoundSecret secret, Snapshot snapshot)
     {
+        string host = Shown(head.Host, snapshot);
         foreach (HostAuth auth in secret.Definition.Hosts)
         {
             if (!auth.Pattern.MatchesName(head.Host)) continue;
             return SwapDecision.Refuse(RefusalReason.PortBlocked,
-                $"The stand-in of {secret.Env} was sent to {head.Host} on port {head.Port}, but its secret '{secret.Name}' is for port {auth.Pattern.Port ?? 443} of that host. Use that port, or ask the owner to write {head.Host}:{head.Port} into the secret's hosts.", secret);
+                $"The stand-in of {secret.Env} was sent to {host} on port {head.Port}, but its secret '{secret.Name}' is for port {auth.Pattern.Port ?? 443} of that host. Use that port, or ask the owner to write {host}:{head.Port} into the secret's hosts.", secret);
         }
 
         return SwapDecision.Refuse(RefusalReason.CredentialHostMismatch,
-            $"The stand-in of {secret.Env} was sent to {head.Host}, but its secret '{secret.Name}' is only for {Hosts(secret)}. Send it there, or ask the owner to add the host to the secret.", secret);
+            $"The stand-in of {secret.Env} was sent to {host}, but its secret '{secret.Name}' is only for {Hosts(secret)}. Send it there, or ask the owner to add the host to the secret.", secret);
     }
 
-    private static SwapDecision Misplaced(in RequestHead head, Find find, HostAuth host)
+    private static SwapDecision Misplaced(in RequestHead head, Find find, HostAuth host, Snapshot snapshot)
     {
-        string place = find.Header == InTarget ? "the URL" : $"the header {head.Headers[find.Header].Name}";
+        string place = find.Header == InTarget ? "the URL" : $"the header {Shown(head.Headers[find.Header].Name, snapshot)}";
         return SwapDecision.Refuse(RefusalReason.CredentialMisplaced,
-            $"The stand-in of {find.Secret.Env} is in {place}, where {head.Host} does not take it. Send it as {string.Join(", or as ", host.Schemes.Select(Describe))}, alone and unchanged.", find.Secret);
+            $"The stand-in of {find.Secret.Env} is in {place}, where {Shown(head.Host, snapshot)} does not take it. Send it as {string.Join(", or as ", host.Schemes.Select(Describe))}, alone and unchanged.", find.Secret);
     }
 
     private static Refusal? RefuseSecret(in RequestHead head, Match match)
     {
         BoundSecret secret = match.Secret;
-        switch (secret.Credential)
+        switch (secret.IsDetached ? CredentialState.Revoked.Instance : secret.Credential)
         {
             case CredentialState.Revoked:
                 return new Refusal(RefusalReason.CredentialRevoked,
@@ -273,6 +284,9 @@ public static class Swap
             if (Parameter(query[1..][range]).Name.Equals("_method", StringComparison.OrdinalIgnoreCase)) return "The query parameter _method";
         return null;
     }
+
+    /// <summary>The sandbox's own text as a refusal may show it: a host label or a header's name can hold a stand-in too.</summary>
+    private static string Shown(string text, Snapshot snapshot) => snapshot.Redact(text, HostName.MaxLength);
 
     private static string Hosts(BoundSecret secret)
     {

@@ -42,12 +42,21 @@ internal static class NaiveSwap
 
         foreach (Place a in answer.Places)
             foreach (Place b in answer.Places)
-                if (a.Secret != b.Secret && a.Index >= 0 && b.Index >= 0 && request.Headers[a.Index].Is(request.Headers[b.Index].Name)) answer.Reasons.Add(RefusalReason.CredentialMisplaced);
+                if (a.Secret != b.Secret && Sets(a.Scheme).Any(Sets(b.Scheme).Contains)) answer.Reasons.Add(RefusalReason.CredentialMisplaced);
 
         if (answer.Places.Count > 0 && Regex.IsMatch(request.Method, "^(trace|connect)$", RegexOptions.IgnoreCase)) answer.Reasons.Add(RefusalReason.RequestDenied);
         if (answer.Reasons.Count + answer.Places.Count > 0 && !request.IsSecure) return new([RefusalReason.CleartextRefused], []);
         return answer;
     }
+
+    // The one value of a header or a parameter cannot be two credentials.
+    private static string[] Sets(AuthScheme scheme) => scheme switch
+    {
+        HeaderScheme header => [.. header.Headers.Select(h => h.Name.ToLowerInvariant())],
+        BasicScheme => ["authorization"],
+        QueryScheme query => [$"{query.Parameter}="],
+        _ => [],
+    };
 
     private static void Judge(Request request, BoundSecret secret, int index, Answer answer)
     {

@@ -128,13 +128,18 @@ public sealed class SwapRefusalTests
     }
 
     [Fact]
-    public void Two_secrets_in_one_header_are_misplaced()
+    public void Two_secrets_for_one_header_or_parameter_are_misplaced()
     {
         Sent.With("authorization", "Bearer " + B).Refused(RefusalReason.CredentialMisplaced, Bearer, SecretB(BearerAuth));
         Sent.With("authorization", Basic("u", B)).Refused(RefusalReason.CredentialMisplaced, Bearer, SecretB(BasicAuth));
         new Request().With("Authorization", Basic(A, B)).Refused(
             RefusalReason.CredentialMisplaced, SecretA(new AuthSpec { Type = "basic", Username = "{{ value }}" }), SecretB(BasicAuth));
+        AuthSpec custom = new() { Type = "custom", Headers = new Dictionary<string, string> { ["X-A"] = "{{ value }}", ["X-Key"] = "{{ value }}" } };
+        new Request().With("X-A", A).With("x-key", B).Refused(RefusalReason.CredentialMisplaced, SecretA(custom), SecretB(ApiKey("x-KEY")));
+        new Request($"/?key={A}&key={B}").Refused(RefusalReason.CredentialMisplaced, SecretA(QueryAuth), SecretB(QueryAuth));
+        Assert.NotNull(new Request($"/?key={A}&Key={B}").Decide(SecretA(QueryAuth), SecretB(new AuthSpec { Type = "query", Parameter = "Key" })).Plan);
         Assert.NotNull(Sent.With("X-Key", B).Decide(Bearer, SecretB(ApiKey("X-Key"))).Plan);
+        Assert.NotNull(Sent.With("X-Key", A).Decide(Accepting(BearerAuth, ApiKey("X-Key"))).Plan);
     }
 
     [Theory]
