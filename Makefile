@@ -33,6 +33,10 @@ test: setup-test $(SIDECAR) check-format ## Runs every test; a test that cannot 
 test-unit: setup-build ## Runs the tests of the pure rules alone.
 	dotnet test --project tests/Superserve.Core.Tests
 
+mutate: setup-build ## Mutation testing of the rules that decide; takes long. ONLY="Swapping/*.cs" narrows it down.
+	@[ -x artifacts/tools/dotnet-stryker ] || dotnet tool install dotnet-stryker --version 5.1.0 --tool-path artifacts/tools
+	cd tests/Superserve.Core.Tests && ../../artifacts/tools/dotnet-stryker $(if $(ONLY),-m "$(ONLY)")
+
 format: ## Formats the code.
 	dotnet format Superserve.K8s.sln
 

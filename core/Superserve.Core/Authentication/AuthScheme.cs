@@ -12,6 +12,7 @@ public abstract record AuthScheme(string Type)
     public const int MaxCustomHeaders = 8;
 
     private const int MaxTextLength = 1024;
+    private const int MaxParameterLength = 128;
 
     /// <summary>Authorization: Bearer V.</summary>
     public static HeaderScheme Bearer { get; } =
@@ -66,6 +67,8 @@ public abstract record AuthScheme(string Type)
         if (spec.Header is null) errors.Add(new(path + ".header", "api-key needs the name of its header, as header: X-Api-Key"));
         else if (HeaderRules.ReasonAgainst(spec.Header) is { } reason) errors.Add(new(path + ".header", reason));
         if (TextError(prefix, "the prefix") is { } error) errors.Add(new(path + ".prefix", error));
+        else if (ValueTemplate.TryParse(prefix, out ValueTemplate? template, out _) is false || template.HasValue)
+            errors.Add(new(path + ".prefix", "the prefix is the text ahead of the credential, without {{ value }}; for text behind it use type: custom"));
         return spec.Header is null ? null : new("api-key", [new(spec.Header, new ValueTemplate(prefix, "", HasValue: true))]);
     }
 
@@ -120,9 +123,9 @@ public abstract record AuthScheme(string Type)
 
     private static QueryScheme? Query(AuthSchemeSpec spec, string path, ICollection<SpecError> errors)
     {
-        if (string.IsNullOrEmpty(spec.Parameter))
+        if (spec.Parameter is not { Length: > 0 and <= MaxParameterLength })
         {
-            errors.Add(new(path + ".parameter", "query needs the parameter's name, as parameter: key"));
+            errors.Add(new(path + ".parameter", $"query needs the parameter's name, of 1 to {MaxParameterLength} characters, as parameter: key"));
             return null;
         }
 

@@ -104,11 +104,17 @@ public sealed record Provider
         for (int i = 0; i < entry.Hosts?.Count; i++)
         {
             string at = $"{path}.hosts[{i}]";
+            if (entry.Hosts[i] is not { } group || group.Accepts?.Contains(null!) == true || group.Hosts?.Contains(null!) == true)
+            {
+                errors.Add(new(at, "there is a null where a host or a scheme should be; remove it"));
+                continue;
+            }
+
             ImmutableArray<AuthScheme>.Builder schemes = ImmutableArray.CreateBuilder<AuthScheme>();
-            for (int k = 0; k < entry.Hosts[i].Accepts?.Count; k++)
-                if (AuthScheme.TryCreate(entry.Hosts[i].Accepts![k], $"{at}.accepts[{k}]", errors, out AuthScheme? scheme, inCatalog: true)) schemes.Add(scheme);
+            for (int k = 0; k < group.Accepts?.Count; k++)
+                if (AuthScheme.TryCreate(group.Accepts[k], $"{at}.accepts[{k}]", errors, out AuthScheme? scheme, inCatalog: true)) schemes.Add(scheme);
             if (schemes.Count == 0) errors.Add(new(at + ".accepts", "a host has at least one scheme"));
-            foreach (string host in entry.Hosts[i].Hosts ?? [])
+            foreach (string host in group.Hosts ?? [])
             {
                 perTenant |= host.Contains(TenantPlaceholder, StringComparison.Ordinal);
                 string probe = host.Replace(TenantPlaceholder, "tenant", StringComparison.Ordinal);
@@ -117,13 +123,14 @@ public sealed record Provider
                 if (!names.Add(host)) errors.Add(new(at + ".hosts", $"'{host}' stands twice"));
             }
 
-            hosts.Add(([.. entry.Hosts[i].Hosts ?? []], schemes.ToImmutable()));
+            hosts.Add(([.. group.Hosts ?? []], schemes.ToImmutable()));
         }
 
         if (perTenant != entry.Tenant is not null) errors.Add(new(path + ".tenant", "a provider describes its tenant if, and only if, a host holds {tenant}"));
         ImmutableArray<RequestRule>.Builder minting = ImmutableArray.CreateBuilder<RequestRule>();
         for (int i = 0; i < entry.Mints?.Count; i++)
-            if (RequestRule.TryCreate(entry.Mints[i], $"{path}.mints[{i}]", errors, out RequestRule? rule)) minting.Add(rule);
+            if (entry.Mints[i] is null) errors.Add(new($"{path}.mints[{i}]", "there is no rule here, only null; remove it"));
+            else if (RequestRule.TryCreate(entry.Mints[i], $"{path}.mints[{i}]", errors, out RequestRule? rule)) minting.Add(rule);
         return errors.Count == before ? new Provider(entry, hosts.ToImmutable(), shape!, minting.ToImmutable()) : null;
     }
 
@@ -166,6 +173,12 @@ public sealed class ProviderCatalog
         for (int i = 0; i < file?.Providers?.Count; i++)
         {
             string path = $"providers[{i}]";
+            if (file.Providers[i] is null)
+            {
+                errors.Add(new(path, "there is no provider here, only null; remove it"));
+                continue;
+            }
+
             if (Provider.TryCreate(file.Providers[i], path, errors) is not { } provider) continue;
             if (names.Add(provider.Name)) providers.Add(provider);
             else errors.Add(new(path + ".name", $"'{provider.Name}' stands twice"));
@@ -185,7 +198,7 @@ public sealed class ProviderCatalog
     public IEnumerable<string> NearestNames(string name)
     {
         // Distances grow with both lengths; a long text is no misspelling.
-        if (name.Length > 64) return [];
+        if (name.Length is 0 or > 64) return [];
         return _byName.Keys
             .Select(known => (Name: known, Distance: known.Contains(name, StringComparison.OrdinalIgnoreCase) ? 0 : Distance(name.ToLowerInvariant(), known)))
             .Where(near => near.Distance <= Math.Max(2, near.Name.Length / 3))

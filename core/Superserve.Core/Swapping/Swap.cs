@@ -281,7 +281,9 @@ public static class Swap
         ReadOnlySpan<char> query = head.Target.AsSpan(RequestPath.OfTarget(head.Target).Length);
         if (query.IsEmpty) return null;
         foreach (Range range in query[1..].Split('&'))
-            if (Parameter(query[1..][range]).Name.Equals("_method", StringComparison.OrdinalIgnoreCase)) return "The query parameter _method";
+            // PHP takes dots and spaces in a name for underscores, and drops spaces ahead of it.
+            if (Parameter(query[1..][range]).Name.TrimStart(' ').Replace('.', '_').Replace(' ', '_').Equals("_method", StringComparison.OrdinalIgnoreCase))
+                return "The query parameter _method";
         return null;
     }
 

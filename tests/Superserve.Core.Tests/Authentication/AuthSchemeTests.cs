@@ -42,6 +42,7 @@ public sealed class AuthSchemeTests
             Type = type, Header = "X-Key", Prefix = "/bot{{ value }}/", Username = "u", Headers = new Dictionary<string, string> { ["X"] = "{{ value }}" }, Parameter = "key",
         };
         string[] fields = ["header", "prefix", "username", "headers", "parameter"];
+        if (type == "api-key") all = all with { Prefix = "Key " };
         Assert.Equal(
             fields.Except(own.Split(' ')).Select(field => $"auth.{field}: the scheme {type} has no {field}; remove it"), Errors(all));
     }
@@ -65,6 +66,8 @@ public sealed class AuthSchemeTests
         AssertError(new() { Type = "api-key" }, "auth.header: api-key needs the name of its header, as header: X-Api-Key");
         AssertError(ApiKey("X-Key", "a\nb"), "auth.prefix: the prefix holds a control character or one outside ASCII; use printable ASCII");
         AssertError(ApiKey("X-Key", new string('a', 1025)), "auth.prefix: the prefix is longer than 1024 characters");
+        foreach (string template in (string[])["Key {{ value }}", "$(value)", "{{value}}{{value}}"])
+            AssertError(ApiKey("X-Key", template), "auth.prefix: the prefix is the text ahead of the credential, without {{ value }}; for text behind it use type: custom");
         Assert.Empty(Errors(ApiKey("X-Key", new string('a', 1024))));
         Assert.Equal(2, Errors(ApiKey("Host", "\0")).Length);
     }
@@ -217,8 +220,8 @@ public sealed class AuthSchemeTests
     public void Query_has_a_parameter()
     {
         Assert.Equal(new QueryScheme("auth[key]-._~$1"), Scheme(new() { Type = "query", Parameter = "auth[key]-._~$1" }));
-        AssertError(new() { Type = "query" }, "auth.parameter: query needs the parameter's name, as parameter: key");
-        AssertError(new() { Type = "query", Parameter = "" }, "auth.parameter: query needs the parameter's name, as parameter: key");
+        AssertError(new() { Type = "query" }, "auth.parameter: query needs the parameter's name, of 1 to 128 characters, as parameter: key");
+        AssertError(new() { Type = "query", Parameter = "" }, "auth.parameter: query needs the parameter's name, of 1 to 128 characters, as parameter: key");
         foreach (string name in (string[])["a b", "a&b", "a=b", "a%62", "a+b", "a#", "a?", "é", "&&", "a\n"])
             AssertError(new() { Type = "query", Parameter = name }, "auth.parameter: a parameter's name holds letters, digits and - . _ ~ [ ] $ only");
     }

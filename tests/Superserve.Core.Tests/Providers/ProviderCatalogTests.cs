@@ -153,4 +153,16 @@ public sealed class ProviderCatalogTests
     [InlineData("{}")]
     [InlineData("""{"providers": []}""")]
     public void A_catalog_may_be_empty(string json) => Assert.Empty(Parse(json, out _)!.Providers);
+
+    [Theory]
+    [InlineData("""{"providers": [null]}""", "providers[0]")]
+    [InlineData("""{"providers": [{"name": "acme", "source": "https://acme.test/docs", "token": "{hex:32}", "hosts": [null]}]}""", "providers[0].hosts[0]")]
+    [InlineData("""{"providers": [{"name": "acme", "source": "https://acme.test/docs", "token": "{hex:32}", "hosts": [{"hosts": [null], "accepts": [{"type": "bearer"}]}]}]}""", "providers[0].hosts[0]")]
+    [InlineData("""{"providers": [{"name": "acme", "source": "https://acme.test/docs", "token": "{hex:32}", "hosts": [{"hosts": ["api.acme.test"], "accepts": [null]}]}]}""", "providers[0].hosts[0]")]
+    [InlineData("""{"providers": [{"name": "acme", "source": "https://acme.test/docs", "token": "{hex:32}", "hosts": [{"hosts": ["api.acme.test"], "accepts": [{"type": "bearer"}]}], "mints": [null]}]}""", "providers[0].mints[0]")]
+    public void A_null_in_a_list_is_an_error_with_its_path(string json, string path)
+    {
+        Assert.Null(Parse(json, out string[] errors));
+        Assert.StartsWith(path + ": ", Assert.Single(errors));
+    }
 }

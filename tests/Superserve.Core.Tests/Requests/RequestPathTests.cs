@@ -58,6 +58,7 @@ public sealed class RequestPathTests
     [InlineData("/a/.;x/b")]
     [InlineData("/a/;x/b")]
     [InlineData("/a/;")]
+    [InlineData("/a/;x%3by")]
     [InlineData("/;x")]
     [InlineData("/a/%2e%2e;x/b")]
     [InlineData("/a/..%3bx/b")]

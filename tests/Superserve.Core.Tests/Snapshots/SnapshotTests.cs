@@ -79,6 +79,17 @@ public sealed class SnapshotTests
         Assert.False(Snapshot().HoldsStandIn(A));
     }
 
+    [Fact]
+    public void What_an_answer_is_searched_for_is_made_once_for_each_secret_and_once_for_all()
+    {
+        BoundSecret other = SecretB(BearerAuth);
+        Taken taken = Snapshot(Secret, other);
+        Assert.Same(taken.ScrubPatternsFor([other]), taken.ScrubPatternsFor([other]));
+        Assert.NotSame(taken.ScrubPatternsFor([Secret]), taken.ScrubPatternsFor([other]));
+        Assert.Same(taken.ScrubPatternsFor([Secret, other]), taken.ScrubPatternsFor([other, Secret]));
+        Assert.NotSame(taken.ScrubPatternsFor([Secret]), taken.ScrubPatternsFor([Secret, other]));
+    }
+
     // ---- redaction -----------------------------------------------------------------------------------------------------
 
     [Theory]
@@ -96,6 +107,7 @@ public sealed class SnapshotTests
     [InlineData("/a%20b%zz", "/a%20b%zz")]
     [InlineData("/caf\u00e9/\n/\u4e2d\u007f", "/caf?/?/??")]
     [InlineData("/~ !", "/~ !")]
+    [InlineData("/~ !\u00e9", "/~ !?")]
     [InlineData("/%c3%a9/{a}", "/%C3%A9/{{ value }}")]
     [InlineData("", "")]
     public void A_text_is_shown_without_stand_ins(string text, string shown)

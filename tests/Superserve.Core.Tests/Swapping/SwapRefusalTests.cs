@@ -314,6 +314,8 @@ public sealed class SwapRefusalTests
     [InlineData("/?a=1&_METHOD=PUT")]
     [InlineData("/?%5fmethod=x&b")]
     [InlineData("/?_method")]
+    [InlineData("/?.method=DELETE")]
+    [InlineData("/?+_method=DELETE")]
     public void The_parameter_that_makes_another_method_of_it_is_refused_under_rules(string target)
     {
         Request request = Sent with { Target = target };
