@@ -18,7 +18,7 @@ internal static class AdminEndpoints
     }
 
     /// <summary>Maps the paths.</summary>
-    public static void Map(WebApplication app, SidecarOptions options, ProxyServer proxy)
+    public static void Map(WebApplication app, SidecarOptions options)
     {
         app.Use(async (context, next) =>
         {
@@ -34,15 +34,15 @@ internal static class AdminEndpoints
                 return;
             }
 
-            if (isHealth) await AnswerAsync(context, path, proxy);
+            if (isHealth) await AnswerAsync(context, path);
             else await next(context);
         });
         app.UseOpenTelemetryPrometheusScrapingEndpoint("/metrics");
     }
 
-    private static async Task AnswerAsync(HttpContext context, string path, ProxyServer proxy)
+    private static async Task AnswerAsync(HttpContext context, string path)
     {
-        bool ok = path is "/healthz" || proxy.IsListening;
+        bool ok = path is "/healthz" || context.RequestServices.GetRequiredService<ProxyServer>().IsListening;
         context.Response.StatusCode = ok ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         await context.Response.WriteAsync(ok ? "ok\n" : "the proxy is not listening\n");
     }

@@ -28,6 +28,15 @@ internal static partial class ExecCommand
 
     private static async Task<int> ExecAsync(string configurationFile, LogLevel logLevel, string[] words)
     {
+        // From the very start: SIGTERM comes to this process alone and is passed on, and the command decides what comes of it. A
+        // terminal sends SIGINT to both.
+        using CancellationTokenSource terminated = new();
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+        {
+            context.Cancel = true;
+            terminated.Cancel();
+        });
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, static context => context.Cancel = true);
         await using WebApplication app = LocalSidecar.Build(configurationFile, logLevel);
         await LocalSidecar.StartAsync(app, CancellationToken.None);
         ProcessStartInfo start = new(words[0], words[1..]) { UseShellExecute = false };
@@ -36,13 +45,7 @@ internal static partial class ExecCommand
         try
         {
             using Process child = Process.Start(start)!;
-            // A terminal sends SIGINT to both, and the child decides; SIGTERM comes to this process alone and is passed on.
-            using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = true);
-            using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
-            {
-                context.Cancel = true;
-                _ = Kill(child.Id, SigTerm);
-            });
+            using CancellationTokenRegistration forward = terminated.Token.Register(() => _ = Kill(child.Id, SigTerm));
             await child.WaitForExitAsync(CancellationToken.None);
             status = child.ExitCode;
         }

@@ -68,7 +68,7 @@ internal static class LocalSidecar
         }));
 
         WebApplication app = builder.Build();
-        AdminEndpoints.Map(app, options, app.Services.GetRequiredService<ProxyServer>());
+        AdminEndpoints.Map(app, options);
         return app;
     }
 

@@ -110,13 +110,13 @@ internal static partial class ConfigurationReader
         + @"|secrets(\[\d+\](\.(env|name|valueFile|standIn|provider|tenant|allowSetCookie|hosts(\[\d+\])?"
         + @"|rules(\[\d+\](\.(methods|paths)(\[\d+\])?)?)?"
         + @"|auth(\.(perHost(\[\d+\](\.hosts(\[\d+\])?)?)?|perHost\[\d+\]\.(type|header|prefix|username|parameter|headers(\..*|\[.*)?)|type|header|prefix|username|parameter|headers(\..*|\[.*)?))?"
-        + @"))?)?)$")]
+        + @"))?)?)\z")]
     private static partial Regex KnownPath();
 
-    [GeneratedRegex("^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+    [GeneratedRegex(@"^[A-Za-z_][A-Za-z0-9_]{0,127}\z")]
     private static partial Regex EnvName();
 
-    [GeneratedRegex("^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+    [GeneratedRegex(@"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\z")]
     private static partial Regex ResourceName();
 
     private sealed class Reader(string directory, List<SpecError> errors)

@@ -86,7 +86,7 @@ internal sealed class Forwarder : IDisposable
             if (_pool is not { } old || !ReferenceEquals(old.Rules, rules))
             {
                 if (_pool is { } gone) DisposeLater(gone.Client);
-                _pool = new Pool(rules, new HttpMessageInvoker(Handler(_connector, _options)));
+                _pool = new Pool(rules, new HttpMessageInvoker(new FlushingHandler(Handler(_connector, _options))));
             }
 
             return _pool.Client;

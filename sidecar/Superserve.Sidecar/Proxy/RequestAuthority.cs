@@ -60,7 +60,7 @@ internal static class RequestAuthority
     private static string? FormError(HttpContext context, string target)
     {
         string method = context.Request.Method;
-        if (method.AsSpan().ContainsAnyInRange('a', 'z')) return $"Methods are upper case and compared so: send {method.ToUpperInvariant()}.";
+        if (method.AsSpan().ContainsAnyInRange('a', 'z')) return "Methods are upper case and compared so: send GET, not get.";
         IHttpExtendedConnectFeature? connect = context.Features.Get<IHttpExtendedConnectFeature>();
         if (connect is { IsExtendedConnect: true })
         {
