@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Text;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Security;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

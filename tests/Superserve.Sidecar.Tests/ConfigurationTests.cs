@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using Superserve.Core.Secrets;
 using Superserve.Sidecar.Commands;
 using Superserve.Sidecar.Configuration;
-using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

@@ -3,6 +3,7 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

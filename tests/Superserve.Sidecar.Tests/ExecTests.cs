@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

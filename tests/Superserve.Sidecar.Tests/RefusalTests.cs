@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

@@ -7,6 +7,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Microsoft.AspNetCore.Http;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

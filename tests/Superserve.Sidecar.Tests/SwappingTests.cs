@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using Superserve.Sidecar.Tests.Fixture;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

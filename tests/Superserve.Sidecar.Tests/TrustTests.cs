@@ -7,6 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Superserve.Core.Hosts;
 using Superserve.Sidecar.Tests.Fixture;
 using Superserve.Sidecar.Trust;
+using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
 

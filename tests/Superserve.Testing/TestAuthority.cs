@@ -2,10 +2,10 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
-namespace Superserve.Sidecar.Tests.Fixture;
+namespace Superserve.Testing;
 
 /// <summary>The authority that signs the test services' certificates; the sidecars under test trust it.</summary>
-internal static class TestAuthority
+public static class TestAuthority
 {
     private static readonly X509Certificate2 Root = CreateRoot();
 

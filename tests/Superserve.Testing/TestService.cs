@@ -7,10 +7,10 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
-namespace Superserve.Sidecar.Tests.Fixture;
+namespace Superserve.Testing;
 
 /// <summary>One request as the service got it.</summary>
-internal sealed class ReceivedRequest(string protocol, string method, string target, List<(string Name, string Value)> headers)
+public sealed class ReceivedRequest(string protocol, string method, string target, List<(string Name, string Value)> headers)
 {
     public string Protocol { get; } = protocol;
 
@@ -39,7 +39,7 @@ internal sealed class ReceivedRequest(string protocol, string method, string tar
 }
 
 /// <summary>A real service on loopback, HTTP/1.1 and HTTP/2: one port with TLS, one without.</summary>
-internal sealed class TestService : IAsyncDisposable
+public sealed class TestService : IAsyncDisposable
 {
     private readonly WebApplication _app;
     private readonly ConcurrentQueue<ReceivedRequest> _requests = new();

@@ -1,10 +1,10 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace Superserve.Sidecar.Tests.Fixture;
+namespace Superserve.Testing;
 
 /// <summary>Ports below the range that outgoing connections take, so that nothing takes one between the look and the use.</summary>
-internal static class FreePort
+public static class FreePort
 {
     private const int First = 20000;
     private const int Count = 12000;
