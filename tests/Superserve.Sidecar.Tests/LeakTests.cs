@@ -22,8 +22,12 @@ public sealed class LeakTests
     {
         Dictionary<string, string> credentials = new()
         {
-            ["KEY"] = "Real/Credential+One=0123456789", ["BASIC"] = "Real-Credential-Two-0123456789", ["PATH_KEY"] = "123456:Real_Credential_Three",
-            ["QUERY_KEY"] = "Real-Credential-Four-0123456789", ["GONE"] = "Real-Credential-Five-0123456789", ["BAD"] = "Real-Credential-Six\n0123456789",
+            ["KEY"] = "Real/Credential+One=0123456789",
+            ["BASIC"] = "Real-Credential-Two-0123456789",
+            ["PATH_KEY"] = "123456:Real_Credential_Three",
+            ["QUERY_KEY"] = "Real-Credential-Four-0123456789",
+            ["GONE"] = "Real-Credential-Five-0123456789",
+            ["BAD"] = "Real-Credential-Six\n0123456789",
         };
         await using TestService service = await TestService.StartAsync(Host, Basic, PathHost, Query, Unbound);
         await using RawService badTls = RawService.Start(TestAuthority.IssueUntrusted(BadTls));

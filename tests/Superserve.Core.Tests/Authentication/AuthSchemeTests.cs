@@ -39,7 +39,12 @@ public sealed class AuthSchemeTests
     {
         AuthSchemeSpec all = new()
         {
-            Type = type, Header = "X-Key", Prefix = "/bot{{ value }}/", Username = "u", Headers = new Dictionary<string, string> { ["X"] = "{{ value }}" }, Parameter = "key",
+            Type = type,
+            Header = "X-Key",
+            Prefix = "/bot{{ value }}/",
+            Username = "u",
+            Headers = new Dictionary<string, string> { ["X"] = "{{ value }}" },
+            Parameter = "key",
         };
         string[] fields = ["header", "prefix", "username", "headers", "parameter"];
         if (type == "api-key") all = all with { Prefix = "Key " };

@@ -227,7 +227,8 @@ public sealed class SwapTests
         const string Token = "1234567890:AAabcdefghijklmnopqrstuvwxyz0123456";
         BoundSecret telegram = SecretA(BearerAuth) with
         {
-            StandIn = StandIn(Token), Definition = Definition(new SecretSpec { Provider = "telegram" }),
+            StandIn = StandIn(Token),
+            Definition = Definition(new SecretSpec { Provider = "telegram" }),
         };
         const string Telegram = "api.telegram.org";
         foreach (string sent in (string[])[Token, Token.Replace(":", "%3A"), Escaped(Token)])
