@@ -12,7 +12,7 @@ RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
 SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
-.PHONY: help build demo test test-unit mutate format check-format clean setup-build setup-test
+.PHONY: help build demo test test-unit test-crds mutate format check-format clean setup-build setup-test
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -32,6 +32,9 @@ test: setup-test $(SIDECAR) check-format ## Runs every test; a test that cannot 
 
 test-unit: setup-build ## Runs the tests of the pure rules alone.
 	dotnet test --project tests/Superserve.Core.Tests
+
+test-crds: ## Checks the CRDs with the API server's own code; optional, takes minutes the first time.
+	build/test-crds.sh
 
 mutate: setup-build ## Mutation testing of the rules that decide; takes long. ONLY="Swapping/*.cs" narrows it down.
 	@[ -x artifacts/tools/dotnet-stryker ] || dotnet tool install dotnet-stryker --version 5.1.0 --tool-path artifacts/tools
