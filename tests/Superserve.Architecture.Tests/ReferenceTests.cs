@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Xml.Linq;
+using Superserve.Testing;
 
 namespace Superserve.Architecture.Tests;
 
@@ -17,7 +18,7 @@ public sealed class ReferenceTests
         ["Superserve.Cli"] = ["Superserve.Core"],
     };
 
-    private static readonly string Root = FindRoot();
+    private static readonly string Root = Repository.Root;
 
     public static TheoryData<string> ShippedProjects => [.. Projects("core", "sidecar", "operator", "cli")];
 
@@ -96,11 +97,4 @@ public sealed class ReferenceTests
 
     private static IEnumerable<string> Packages(string project) =>
         XDocument.Load(Path.Combine(Root, project)).Descendants("PackageReference").Select(reference => reference.Attribute("Include")!.Value);
-
-    private static string FindRoot()
-    {
-        string? directory = AppContext.BaseDirectory;
-        while (directory is not null && !File.Exists(Path.Combine(directory, "Superserve.K8s.sln"))) directory = Path.GetDirectoryName(directory);
-        return directory ?? throw new InvalidOperationException("The tests are not inside the repository.");
-    }
 }

@@ -76,7 +76,7 @@ public sealed class ExecTests
     [Fact]
     public async Task The_demo_happens()
     {
-        Outcome outcome = await Programs.RunAsync(Empty, Path.Combine(Programs.Root, "examples/local/demo.sh"), Programs.Sidecar);
+        Outcome outcome = await Programs.RunAsync(Empty, Repository.PathTo("examples/local/demo.sh"), Programs.Sidecar);
         Assert.True(outcome.Status == 0, outcome.ToString());
         Assert.EndsWith("All of it happened.\n", outcome.Output);
         Assert.DoesNotContain("FAILED", outcome.Output);

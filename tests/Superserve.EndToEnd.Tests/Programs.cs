@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Superserve.Testing;
 
 namespace Superserve.EndToEnd.Tests;
 
@@ -13,15 +14,12 @@ internal static class Programs
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
-    /// <summary>The repository's root.</summary>
-    public static string Root { get; } = FindRoot();
-
     /// <summary>The built sidecar, as it ships.</summary>
     public static string Sidecar
     {
         get
         {
-            string file = Path.Combine(Root, "artifacts/bin/superserve-sidecar");
+            string file = Repository.PathTo("artifacts/bin/superserve-sidecar");
             return File.Exists(file) ? file : throw new InvalidOperationException($"{file} is not there: run 'make build' first, or 'make test', which does.");
         }
     }
@@ -55,12 +53,5 @@ internal static class Programs
         Process process = Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start.");
         process.StandardInput.Close();
         return process;
-    }
-
-    private static string FindRoot()
-    {
-        string? directory = AppContext.BaseDirectory;
-        while (directory is not null && !File.Exists(Path.Combine(directory, "Superserve.K8s.sln"))) directory = Path.GetDirectoryName(directory);
-        return directory ?? throw new InvalidOperationException("The tests are not inside the repository.");
     }
 }
