@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 dotnet build Superserve.K8s.sln --nologo -v quiet || exit 1
-dotnet test --solution Superserve.K8s.sln --no-build --no-progress 2>&1 | tee "$log"
+# A test that hangs fails: nobody watches.
+dotnet test --solution Superserve.K8s.sln --no-build --no-progress --timeout 10m 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 
 count() { sed -nE "s/^ *$1: ([0-9]+)$/\1/p" "$log" | tail -n 1; }
