@@ -15,5 +15,5 @@ try
 catch (UsageException exception)
 {
     Console.Error.WriteLine($"superserve-sidecar: {exception.Message}");
-    return exception.HResult == 127 ? 127 : 2;
+    return exception.Status;
 }

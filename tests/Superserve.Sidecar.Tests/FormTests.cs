@@ -89,6 +89,38 @@ public sealed class FormTests
         Assert.Empty(service.Malformed);
     }
 
+    [Theory]
+    [InlineData("POST", "/v1/models")]
+    [InlineData("HEAD", "/v1/models")]
+    [InlineData("X", "/v1/organizations/x")]
+    public async Task An_upgrade_asked_for_by_another_method_than_GET_is_refused(string method, string path)
+    {
+        await using RawService service = RawService.Start(TestAuthority.Issue(Host));
+        await using TestSidecar sidecar = await StartAsync(service);
+        RawResponse response = await sidecar.ExchangeAsync(Host,
+            $"{method} {path} HTTP/1.1\r\nHost: {Host}\r\nx-api-key: {sidecar.StandIn("KEY")}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            hasBody: method != "HEAD");
+        Assert.Equal((403, "request_denied"), (response.Status, response["X-Superserve-Proxy-Reason"]));
+        Assert.Empty(service.Requests);
+    }
+
+    [Theory]
+    [InlineData(new byte[] { 0x80, 0x2e, 0x01, 0x03, 0x01 })]
+    [InlineData(new byte[] { 0x15, 0x03, 0x01, 0x00, 0x02 })]
+    [InlineData(new byte[] { 0x17, 0x03, 0x03, 0x00, 0x02 })]
+    [InlineData(new byte[] { 0x00, 0x01, 0x02, 0x03 })]
+    public async Task What_does_not_begin_as_TLS_does_not_reach_a_bound_host(byte[] start)
+    {
+        await using RawService service = RawService.StartPlain();
+        await using TestSidecar sidecar = await TestSidecar.StartAsync(Setup().Pin(service.Address, Host));
+        await using RawClient client = await sidecar.OpenAsync();
+        await client.ConnectAsync($"{Host}:443");
+        await client.SendAsync(start);
+        Assert.Equal("", await client.ReadToEndAsync());
+        Assert.Equal("request_denied", (await sidecar.ConnectionEventAsync("blocked")).GetProperty("error").GetString());
+        Assert.Equal(0, service.Connections);
+    }
+
     private static Setup Setup() => new Setup().Secret("KEY", Credential, """{"provider": "anthropic"}""");
 
     private static Task<TestSidecar> StartAsync(RawService service) => TestSidecar.StartAsync(Setup().Pin(service.Address, Host));

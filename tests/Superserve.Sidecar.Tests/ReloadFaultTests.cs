@@ -100,4 +100,38 @@ public sealed class ReloadFaultTests
         await sidecar.EventAsync("request", line => line.GetProperty("path").GetString() == "/third");
         Assert.DoesNotContain('\0', await File.ReadAllTextAsync(file));
     }
+
+    [Fact]
+    public async Task A_credential_file_that_is_a_pipe_is_unavailable_and_holds_nothing_up()
+    {
+        await using TestService service = await TestService.StartAsync(Host);
+        Setup setup = new Setup().Pin(service.Address, Host).Bearer("KEY", "the-real-credential-0123456789", Host);
+        File.Delete(setup.CredentialFile("KEY"));
+        using (System.Diagnostics.Process make = System.Diagnostics.Process.Start("mkfifo", [setup.CredentialFile("KEY")])) await make.WaitForExitAsync();
+        await using TestSidecar sidecar = await TestSidecar.StartAsync(setup);
+        (await sidecar.ExchangeAsync(Host, $"GET / HTTP/1.1\r\nHost: {Host}\r\nAuthorization: Bearer {sidecar.StandIn("KEY")}\r\n\r\n")).AssertRefused(503, "credential_unavailable");
+    }
+
+    [Fact]
+    public async Task A_rejected_edit_leaves_the_snapshot_as_it_is()
+    {
+        Setup setup = new Setup().Bearer("KEY", "the-real-credential-0123456789", Host);
+        await using TestSidecar sidecar = await TestSidecar.StartAsync(setup);
+        setup.Json["sandbox"] = "Not A Name";
+        setup.Save();
+        await sidecar.LogAsync("sandbox: ");
+        Assert.Contains("superserve_sidecar_snapshot_revision{} 1", await sidecar.MetricsAsync());
+    }
+
+    [Fact]
+    public async Task Half_a_line_at_the_end_of_the_events_does_not_swallow_the_next_one()
+    {
+        await using TestService service = await TestService.StartAsync(Host);
+        Setup setup = new Setup().Pin(service.Address, Host).Bearer("KEY", "the-real-credential-0123456789", Host);
+        await File.WriteAllTextAsync(Path.Combine(setup.Directory, "events.jsonl"), "{\"kind\":\"requ");
+        await using TestSidecar sidecar = await TestSidecar.StartAsync(setup);
+        await sidecar.ExchangeAsync(Host, $"GET / HTTP/1.1\r\nHost: {Host}\r\nAuthorization: Bearer {sidecar.StandIn("KEY")}\r\n\r\n");
+        await TestSidecar.WaitAsync(() => File.ReadAllLines(Path.Combine(setup.Directory, "events.jsonl")).Any(line => line.StartsWith("{\"kind\":\"request\"", StringComparison.Ordinal)), () => "no event");
+        Assert.Equal("{\"kind\":\"requ", File.ReadLines(Path.Combine(setup.Directory, "events.jsonl")).First());
+    }
 }

@@ -176,7 +176,7 @@ public sealed class ReloadTests
         await using Scene scene = await Scene.StartAsync();
         scene.Edit(json => json[field] = JsonNode.Parse(value));
         await scene.AssertCredentialAsync(Credential);
-        await scene.Sidecar.LogAsync($"{field}: it cannot change while the sidecar runs; restart it");
+        await scene.Sidecar.LogAsync($"{field}: it cannot change while the sidecar runs, so nothing of the file is used; restart the sidecar");
     }
 
     [Fact]

@@ -64,6 +64,12 @@ public sealed record HostPattern
         pattern = null;
         ReadOnlySpan<char> host = text;
         int? port = null;
+        if (host.Contains("://", StringComparison.Ordinal))
+        {
+            error = $"'{text}' is an address with a scheme; write the host alone, as api.example.com";
+            return false;
+        }
+
         int colon = host.LastIndexOf(':');
         if (colon >= 0)
         {

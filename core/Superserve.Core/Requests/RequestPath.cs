@@ -33,6 +33,8 @@ public static class RequestPath
             char c = Percent.Next(path, ref i);
             bool escaped = i - at == 3;
             if (raw == '%' && !escaped) return false;
+            // 0xC0 and 0xC1 begin overlong UTF-8, in which some decoders see a dot or a slash.
+            if (escaped && c is '\xC0' or '\xC1') return false;
             if (c is < ' ' or '\x7f' or '\\' || (c == '/' && escaped) || raw == '#') return false;
             if (c == '%' && IsEscapeOfStructure(path[i..])) return false;
             if (c == '/')
@@ -61,6 +63,8 @@ public static class RequestPath
             int escaped = segment.IndexOf("%3B", StringComparison.Ordinal);
             if (escaped >= 0 && (parameters < 0 || escaped < parameters)) parameters = escaped;
             if (parameters >= 0) segment = segment[..parameters];
+            // Windows drops spaces at a name's end.
+            while (segment.EndsWith("%20", StringComparison.Ordinal)) segment = segment[..^3];
             return segment is "." or ".." || (segment.IsEmpty && (!last || parameters >= 0));
         }
     }

@@ -54,7 +54,7 @@ public sealed record RequestRule(ImmutableArray<string> Methods, ImmutableArray<
 public sealed record RequestRules(ImmutableArray<RequestRule> Allowed, ImmutableArray<RequestRule> Minting)
 {
     /// <summary>Headers by which some frameworks let a request be taken for one of another method or path.</summary>
-    private static readonly string[] Overrides = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"];
+    private static readonly string[] Overrides = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-URI", "X-Envoy-Original-Path"];
 
     /// <summary>No rules: every request may.</summary>
     public static RequestRules None { get; } = new([], []);
@@ -64,12 +64,18 @@ public sealed record RequestRules(ImmutableArray<RequestRule> Allowed, Immutable
 
     /// <summary>
     /// Whether a header lets the server take the request for one of another method or path. Servers that hand headers on as
-    /// variables (CGI, WSGI, Rack) cannot tell '_' from '-'.
+    /// variables (CGI, WSGI, Rack) cannot tell '-' from '_', and some of them from any other mark.
     /// </summary>
     public static bool IsOverride(string headerName)
     {
+        // Most headers begin otherwise.
+        if (headerName.Length < 2 || headerName[0] is not ('X' or 'x') || char.IsAsciiLetterOrDigit(headerName[1])) return false;
+        string plain = string.Create(headerName.Length, headerName, static (span, from) =>
+        {
+            for (int i = 0; i < span.Length; i++) span[i] = char.IsAsciiLetterOrDigit(from[i]) ? from[i] : '-';
+        });
         foreach (string name in Overrides)
-            if (string.Equals(name, headerName.Replace('_', '-'), StringComparison.OrdinalIgnoreCase)) return true;
+            if (string.Equals(name, plain, StringComparison.OrdinalIgnoreCase)) return true;
         return false;
     }
 

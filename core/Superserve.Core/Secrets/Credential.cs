@@ -35,7 +35,7 @@ public sealed class Credential
         else if (value.EndsWith("\n"u8)) value = value[..^1];
 
         if (value.IsEmpty) error = "the credential is empty";
-        else if (value.Length > MaxLength) error = $"the credential has {value.Length} bytes; at most {MaxLength} are allowed";
+        else if (value.Length > MaxLength) error = $"the credential has more than {MaxLength} bytes";
         else if (value.ContainsAnyInRange((byte)0, (byte)0x1f) || value.Contains((byte)0x7f))
             error = "the credential holds a control character, as a line break or a tab; store the bare value (printf, not echo; no PEM file)";
         else if (value[0] == ' ' || value[^1] == ' ')

@@ -250,9 +250,12 @@ public static class Swap
         BoundSecret secret = match.Secret;
         switch (secret.IsDetached ? CredentialState.Revoked.Instance : secret.Credential)
         {
+            case CredentialState.Revoked when secret.IsDetached:
+                return new Refusal(RefusalReason.CredentialRevoked,
+                    $"This stand-in of {secret.Env} (secret '{secret.Name}') is no longer valid: its owner removed or replaced it. Start the program anew to get the present one, or ask the owner.", secret);
             case CredentialState.Revoked:
                 return new Refusal(RefusalReason.CredentialRevoked,
-                    $"The credential of {secret.Env} (secret '{secret.Name}') was revoked by its owner. Retrying does not help; ask the owner.", secret);
+                    $"The credential of {secret.Env} (secret '{secret.Name}') was revoked by its owner, or is not in place yet. Retrying does not help; ask the owner.", secret);
             case CredentialState.Unavailable unavailable:
                 return new Refusal(RefusalReason.CredentialUnavailable,
                     $"The credential of {secret.Env} (secret '{secret.Name}') cannot be used: {unavailable.Message}. Ask the owner to mend it; the next request will use it.", secret);
@@ -280,10 +283,14 @@ public static class Swap
             if (RequestRules.IsOverride(field.Name)) return $"The header {field.Name}";
         ReadOnlySpan<char> query = head.Target.AsSpan(RequestPath.OfTarget(head.Target).Length);
         if (query.IsEmpty) return null;
-        foreach (Range range in query[1..].Split('&'))
-            // PHP takes dots and spaces in a name for underscores, and drops spaces ahead of it.
-            if (Parameter(query[1..][range]).Name.TrimStart(' ').Replace('.', '_').Replace(' ', '_').Equals("_method", StringComparison.OrdinalIgnoreCase))
-                return "The query parameter _method";
+        foreach (Range range in query[1..].SplitAny('&', ';'))
+        {
+            // PHP takes dots and spaces in a name for underscores, drops spaces ahead of it, and ends it at NUL and '['.
+            string name = Parameter(query[1..][range]).Name.TrimStart(' ');
+            if (name.AsSpan().IndexOfAny('\0', '[') is >= 0 and int end) name = name[..end];
+            if (name.Replace('.', '_').Replace(' ', '_').Equals("_method", StringComparison.OrdinalIgnoreCase)) return "The query parameter _method";
+        }
+
         return null;
     }
 

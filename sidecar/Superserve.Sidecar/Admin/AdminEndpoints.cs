@@ -11,7 +11,10 @@ internal static class AdminEndpoints
     public static void Listen(KestrelServerOptions kestrel, SidecarOptions options)
     {
         kestrel.AddServerHeader = false;
-        kestrel.Limits.MaxConcurrentConnections = 64;
+        // The sandbox can open connections here too: idle ones go soon, and leave room for the kubelet's.
+        kestrel.Limits.MaxConcurrentConnections = 4096;
+        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(5);
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
         kestrel.Limits.MaxRequestBodySize = 0;
         kestrel.Listen(options.HealthAddress);
         kestrel.Listen(options.MetricsAddress);

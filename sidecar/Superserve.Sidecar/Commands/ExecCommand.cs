@@ -13,6 +13,8 @@ internal static partial class ExecCommand
 {
     /// <summary>As a shell answers when it finds no such command, or cannot run it.</summary>
     private const int NotFound = 127;
+    private const int NotExecutable = 126;
+    private const int AccessDenied = 13;
 
     public static Command Create()
     {
@@ -51,7 +53,7 @@ internal static partial class ExecCommand
         }
         catch (Win32Exception exception)
         {
-            throw new UsageException($"{words[0]} cannot be run: {exception.Message}") { HResult = NotFound };
+            throw new UsageException($"{words[0]} cannot be run: {exception.Message}", exception.NativeErrorCode == AccessDenied ? NotExecutable : NotFound);
         }
 
         await LocalSidecar.StopAsync(app);
@@ -75,8 +77,8 @@ internal static partial class ExecCommand
         foreach ((string name, string value) in trust.Variables)
         {
             // The system's own bundle is in ours; a bundle of the user's is not.
-            if (!environment.TryGetValue(name, out string? user) || PublicRoots.IsSystemBundle(user)) environment[name] = value;
-            else Console.Error.WriteLine($"superserve-sidecar: {name} is set to {user} and stays so: programs that read it do not trust the sidecar. Unset it, or add {trust.Path}/ca.crt to that file.");
+            if (!environment.TryGetValue(name, out string? user) || user == value || PublicRoots.IsSystemBundle(user)) environment[name] = value;
+            else Console.Error.WriteLine($"superserve-sidecar: {name} is set and stays as it is: programs that read it do not trust the sidecar. Unset it, or add {trust.Path}/ca.crt to the file that it names.");
         }
 
         environment["JAVA_TOOL_OPTIONS"] = environment.TryGetValue("JAVA_TOOL_OPTIONS", out string? java) && !string.IsNullOrEmpty(java) ? $"{java} {trust.JavaOptions}" : trust.JavaOptions;

@@ -13,7 +13,11 @@ using Superserve.Sidecar.Trust;
 namespace Superserve.Sidecar.Commands;
 
 /// <summary>A mistake of the user's that ends the program, with a message that says what to change.</summary>
-internal sealed class UsageException(string message) : Exception(message);
+internal sealed class UsageException(string message, int status = 2) : Exception(message)
+{
+    /// <summary>What the program ends with.</summary>
+    public int Status { get; } = status;
+}
 
 /// <summary>Puts a sidecar in local mode together.</summary>
 internal static class LocalSidecar

@@ -29,6 +29,12 @@ internal static partial class ConfigurationReader
         byte[] json;
         try
         {
+            if (FileStamp.Of(file).IsSpecial)
+            {
+                found.Add(new("", $"{file} is a directory, a pipe or a device; name a regular file"));
+                return false;
+            }
+
             FileInfo info = new(file);
             if (info.Length > MaxFileLength)
             {
@@ -45,6 +51,21 @@ internal static partial class ConfigurationReader
         }
 
         return TryParse(json, Path.GetDirectoryName(Path.GetFullPath(file)) ?? "/", found, out configuration);
+    }
+
+    /// <summary>Whether a file that is there can be opened now.</summary>
+    public static bool IsReadable(string file)
+    {
+        if (FileStamp.Of(file) is var stamp && (stamp == default || stamp.IsSpecial)) return true;
+        try
+        {
+            File.OpenRead(file).Dispose();
+            return true;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     /// <summary>Checks a file's text; relative paths in it are relative to <paramref name="directory"/>.</summary>
@@ -69,6 +90,12 @@ internal static partial class ConfigurationReader
 
     private static ConfigurationFile? Deserialize(ReadOnlySpan<byte> json, List<SpecError> errors)
     {
+        if (json.Trim(" \t\r\n"u8).IsEmpty)
+        {
+            errors.Add(new("", "the file is empty; docs/local-mode.md shows what it holds"));
+            return null;
+        }
+
         try
         {
             ConfigurationFile? file = JsonSerializer.Deserialize(json, ConfigurationJson.Default.ConfigurationFile);
@@ -138,6 +165,9 @@ internal static partial class ConfigurationReader
                 TrustedRootsFile = file.Upstream?.TrustedRootsFile is { } roots ? InDirectory(roots, "upstream.trustedRootsFile") : null,
                 PinnedHosts = Pins(file.Upstream?.Hosts),
             };
+            if (File.Exists(options.TrustDirectory)) Error("trustDirectory", $"{options.TrustDirectory} is a file; name a directory");
+            if (options.StateDirectory is { } state && IsWithin(state, options.TrustDirectory)) Error("stateDirectory", "the CA's key would lie in what the sandbox may read; name a directory outside of trustDirectory");
+            if (options.ProxyAddress.Equals(options.HealthAddress) || options.ProxyAddress.Equals(options.MetricsAddress)) Error("proxyAddress", "another listener has this address too; give the proxy a port of its own");
             if (file.Audit == AuditMode.Required && file.EventsFile is null) Error("audit", "audit Required needs somewhere to keep events; set eventsFile");
             if (file.Upstream?.ConnectTimeoutSeconds is { } connect) options = options with { ConnectTimeout = Seconds(connect, "upstream.connectTimeoutSeconds") };
             if (file.Upstream?.IdleTimeoutSeconds is { } idle) options = options with { IdleTimeout = Seconds(idle, "upstream.idleTimeoutSeconds") };
@@ -160,8 +190,11 @@ internal static partial class ConfigurationReader
                 }
 
                 if (section.Env is null || !EnvName().IsMatch(section.Env)) Error(path + ".env", "name the environment variable: letters, digits and '_', not starting with a digit, as API_KEY");
+                else if (ReservedVariables.Holds(section.Env)) Error(path + ".env", $"{section.Env} decides how programs run or reach the sidecar, and cannot hold a stand-in; name another variable");
                 else if (!variables.Add(section.Env)) Error(path + ".env", $"the variable {section.Env} has a secret already; give each variable once");
                 if (section.Name is null || !ResourceName().IsMatch(section.Name)) Error(path + ".name", "name the secret in lower-case letters, digits, '-' and '.', as anthropic-prod");
+                else if (sections.Take(i).FirstOrDefault(other => other?.Name == section.Name) is { } same && (same.Provider != section.Provider || same.Tenant != section.Tenant || same.ValueFile != section.ValueFile))
+                    Error(path + ".name", "another secret has this name and is not the same; events and metrics could not tell them apart");
                 if (string.IsNullOrEmpty(section.ValueFile)) Error(path + ".valueFile", "name the file that holds the credential");
                 StandIn? standIn = null;
                 if (section.StandIn is not null)
@@ -252,6 +285,8 @@ internal static partial class ConfigurationReader
             if (seconds is < 1 or > MaxTimeoutSeconds) Error(path, $"write 1 to {MaxTimeoutSeconds} seconds");
             return TimeSpan.FromSeconds(Math.Clamp(seconds, 1, MaxTimeoutSeconds));
         }
+
+        private static bool IsWithin(string path, string directory) => (path + "/").StartsWith(directory.TrimEnd('/') + "/", StringComparison.Ordinal);
 
         private string InDirectory(string path, string field)
         {

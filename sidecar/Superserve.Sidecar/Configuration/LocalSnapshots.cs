@@ -81,7 +81,12 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
             Loaded loaded = _loaded;
             if (loaded.IsCurrent(_file)) return loaded.Snapshot;
             FileStamp stamp = FileStamp.Of(_file);
-            if (stamp != loaded.ConfigurationStamp) ReadConfiguration();
+            if (stamp != loaded.ConfigurationStamp && !ReadConfiguration(ref stamp) && loaded.CredentialsAreCurrent)
+            {
+                _loaded = loaded with { ConfigurationStamp = stamp };
+                return loaded.Snapshot;
+            }
+
             _loaded = Load(loaded.Snapshot.Revision + 1, stamp);
             LogReloaded(_loaded.Snapshot.Revision);
             return _loaded.Snapshot;
@@ -89,23 +94,25 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
     }
 
     /// <summary>A file that cannot be used leaves the last good configuration in force.</summary>
-    private void ReadConfiguration()
+    private bool ReadConfiguration(ref FileStamp stamp)
     {
         if (!ConfigurationReader.TryRead(_file, out LocalConfiguration? configuration, out IReadOnlyList<SpecError> errors))
         {
             _metrics.ConfigurationRejected();
+            if (!ConfigurationReader.IsReadable(_file)) stamp = FileStamp.Unread;
             foreach (SpecError error in errors) LogRejected(_file, error.ToString());
-            return;
+            return false;
         }
 
         if (FirstDifference(_configuration.Options, configuration.Options) is { } field)
         {
             _metrics.ConfigurationRejected();
-            LogRejected(_file, $"{field}: it cannot change while the sidecar runs; restart it, or change the field back");
-            return;
+            LogRejected(_file, $"{field}: it cannot change while the sidecar runs, so nothing of the file is used; restart the sidecar, or change the field back");
+            return false;
         }
 
         _configuration = configuration;
+        return true;
     }
 
     private static string? FirstDifference(SidecarOptions a, SidecarOptions b)
@@ -130,9 +137,11 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
         foreach (LocalSecret secret in _configuration.Secrets)
         {
             // The stamp is taken ahead of the read: a write in between shows as a change afterwards.
-            stamps.Add((secret.ValueFile, FileStamp.Of(secret.ValueFile)));
+            FileStamp stamp = FileStamp.Of(secret.ValueFile);
+            CredentialState credential = ReadCredential(secret, ref stamp);
+            stamps.Add((secret.ValueFile, stamp));
             StandIn standIn = secret.StandIn ?? StandIn.Derive(_standInKey, secret.Definition.Shape, "local", _sandboxId, secret.Env, secret.Name);
-            secrets.Add(new BoundSecret(secret.Env, secret.Name, standIn, ReadCredential(secret), secret.Definition));
+            secrets.Add(new BoundSecret(secret.Env, secret.Name, standIn, credential, secret.Definition));
         }
 
         Detach(secrets);
@@ -164,8 +173,14 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
         }
     }
 
-    private CredentialState ReadCredential(LocalSecret secret)
+    private CredentialState ReadCredential(LocalSecret secret, ref FileStamp stamp)
     {
+        if (stamp.IsSpecial)
+        {
+            LogUnusable(secret.Name, secret.ValueFile, "it is no regular file");
+            return new CredentialState.Unavailable("the credential's file is a directory, a pipe or a device; it has to be a regular file");
+        }
+
         try
         {
             using FileStream file = File.OpenRead(secret.ValueFile);
@@ -184,6 +199,8 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
+            // The file may be fine, and the process short of descriptors or memory: it is read again.
+            stamp = FileStamp.Unread;
             LogUnusable(secret.Name, secret.ValueFile, exception.GetType().Name);
             return new CredentialState.Unavailable("the file of the credential cannot be read");
         }
@@ -204,13 +221,17 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
 
     private sealed record Loaded(Snapshot Snapshot, FileStamp ConfigurationStamp, ImmutableArray<(string File, FileStamp Stamp)> CredentialStamps)
     {
-        public bool IsCurrent(string file)
+        public bool CredentialsAreCurrent
         {
-            if (FileStamp.Of(file) != ConfigurationStamp) return false;
-            foreach ((string credential, FileStamp stamp) in CredentialStamps)
-                if (FileStamp.Of(credential) != stamp) return false;
-            return true;
+            get
+            {
+                foreach ((string credential, FileStamp stamp) in CredentialStamps)
+                    if (FileStamp.Of(credential) != stamp) return false;
+                return true;
+            }
         }
+
+        public bool IsCurrent(string file) => FileStamp.Of(file) == ConfigurationStamp && CredentialsAreCurrent;
     }
 
     [LoggerMessage(1, LogLevel.Information, "Snapshot {Revision} is in force.")]

@@ -29,8 +29,10 @@ internal sealed partial class EventLog : BackgroundService
     private readonly SidecarMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly TaskCompletionSource _stopping = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _reserved;
     private volatile bool _writable = true;
+    private volatile int _unwritten;
 
     public EventLog(SidecarOptions options, SidecarMetrics metrics, TimeProvider time, ILogger<EventLog> logger)
     {
@@ -49,8 +51,9 @@ internal sealed partial class EventLog : BackgroundService
     public bool TryReserve()
     {
         if (_options.Audit != AuditMode.Required) return true;
-        if (_writable && Interlocked.Increment(ref _reserved) + _requests.Reader.Count < QueueLength) return true;
-        if (_writable) Interlocked.Decrement(ref _reserved);
+        if (!_writable) return false;
+        if (Interlocked.Increment(ref _reserved) + _requests.Reader.Count < QueueLength) return true;
+        Interlocked.Decrement(ref _reserved);
         return false;
     }
 
@@ -69,9 +72,12 @@ internal sealed partial class EventLog : BackgroundService
         _requests.Writer.TryComplete();
         _connections.Writer.TryComplete();
         _wake.Writer.TryComplete();
+        _stopping.TrySetResult();
         if (ExecuteTask is { } running) await running.WaitAsync(FlushTimeout, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        for (; _requests.Reader.TryRead(out _);) _metrics.EventDropped("request");
-        for (; _connections.Reader.TryRead(out _);) _metrics.EventDropped("connection");
+        int lost = _unwritten;
+        for (; _requests.Reader.TryRead(out _); lost++) _metrics.EventDropped("request");
+        for (; _connections.Reader.TryRead(out _); lost++) _metrics.EventDropped("connection");
+        if (lost > 0) LogLost(lost, _options.EventsFile!);
         await base.StopAsync(cancellationToken);
     }
 
@@ -90,8 +96,13 @@ internal sealed partial class EventLog : BackgroundService
                 // A full disk or a lost directory: the lines are kept and tried again, while new ones wait in the queues.
                 while (!TryWrite(lines, ref log))
                 {
-                    if (_wake.Reader.Completion.IsCompleted) return;
-                    await Task.Delay(RetryInterval, _time, CancellationToken.None);
+                    if (_stopping.Task.IsCompleted)
+                    {
+                        _unwritten = lines.Count;
+                        return;
+                    }
+
+                    await Task.WhenAny(Task.Delay(RetryInterval, _time, CancellationToken.None), _stopping.Task);
                 }
             }
         }
@@ -173,6 +184,8 @@ internal sealed partial class EventLog : BackgroundService
         try
         {
             if (Path.GetDirectoryName(path) is { Length: > 0 } directory) Directory.CreateDirectory(directory);
+            if (FileStamp.Of(path).IsPipe) throw new IOException("it is a pipe, and nobody may read the other end; name a regular file");
+            bool isCut = EndsInMidLine(path);
             FileStream file = new(path, new FileStreamOptions
             {
                 Mode = FileMode.Append,
@@ -180,6 +193,7 @@ internal sealed partial class EventLog : BackgroundService
                 Share = FileShare.ReadWrite | FileShare.Delete,
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
+            if (isCut) file.WriteByte((byte)'\n');
             return new OpenLog(file, FileStamp.Of(path).Inode);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -190,6 +204,15 @@ internal sealed partial class EventLog : BackgroundService
         }
     }
 
+    /// <summary>A process that was killed can leave half a line; the next one gets a line of its own.</summary>
+    private static bool EndsInMidLine(string path)
+    {
+        if (FileStamp.Of(path) is var stamp && (stamp.Size == 0 || stamp.IsSpecial)) return false;
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        file.Seek(-1, SeekOrigin.End);
+        return file.ReadByte() != '\n';
+    }
+
     private sealed record OpenLog(FileStream File, ulong Inode) : IDisposable
     {
         public void Dispose() => File.Dispose();
@@ -197,6 +220,9 @@ internal sealed partial class EventLog : BackgroundService
 
     [LoggerMessage(20, LogLevel.Error, "Events cannot be written to {File}: {Error}. They are kept in memory and tried again; make room, or mend the path.")]
     private partial void LogUnwritable(string file, string error);
+
+    [LoggerMessage(22, LogLevel.Error, "{Count} events are lost: they could not be written to {File} before the end.")]
+    private partial void LogLost(int count, string file);
 
     [LoggerMessage(21, LogLevel.Information, "Events are written to {File} again.")]
     private partial void LogWritable(string file);

@@ -173,11 +173,20 @@ internal sealed class Forwarder : IDisposable
             return new Refusal(RefusalReason.RequestDenied, "The request has a form that cannot be forwarded. Send it in its usual form.", exchange.Plan?.Secrets[0]);
         if (error == ForwarderError.RequestTimedOut)
             return new Refusal(RefusalReason.UpstreamTimeout, $"{service} did not answer in time. It may be overloaded; try again later.", exchange.Plan?.Secrets[0]);
-        return Find<AuthenticationException>(exception) is not null
-            ? new Refusal(RefusalReason.UpstreamTlsInvalid,
-                $"The certificate of {service} is not valid for that name, or no trusted authority signed it. The request was not sent. If the service has a private authority, its owner can add it to the sidecar's trusted roots.", exchange.Plan?.Secrets[0])
+        return Find<AuthenticationException>(exception) is { } tls
+            ? new Refusal(RefusalReason.UpstreamTlsInvalid, $"{WhatIsWrong(service, tls.Message)} The request was not sent.", exchange.Plan?.Secrets[0])
             : new Refusal(RefusalReason.UpstreamUnreachable, $"{service} broke the connection off ahead of an answer. Try again.", exchange.Plan?.Secrets[0]);
     }
+
+    // The platform says what was wrong in words alone; where it chooses others, the last sentence still holds.
+    private static string WhatIsWrong(string service, string message) => message switch
+    {
+        _ when message.Contains("NameMismatch", StringComparison.Ordinal) => $"The certificate of {service} is for another name. Check the name.",
+        _ when message.Contains("NotTimeValid", StringComparison.Ordinal) => $"The certificate of {service} has expired, or is not valid yet. Its operator can mend that.",
+        _ when message.Contains("UntrustedRoot", StringComparison.Ordinal) || message.Contains("PartialChain", StringComparison.Ordinal) =>
+            $"No trusted authority signed the certificate of {service}. If the service has a private authority, the sidecar's owner can add it (upstream.trustedRootsFile).",
+        _ => $"{service} does not speak TLS as it should, or its certificate is not valid. Check the name and the port.",
+    };
 
     /// <summary>The sandbox went away, or its body broke off: nobody is there to be told.</summary>
     private static bool IsOfTheClient(ForwarderError error) => error is

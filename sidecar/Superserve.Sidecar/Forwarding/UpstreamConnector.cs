@@ -79,7 +79,7 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         {
             // Whatever range is opened, the sidecar is not: through itself the sandbox would read its metrics.
             NetworkVerdict verdict = IsOwn(candidate, destination.Port)
-                ? new NetworkVerdict(false, RefusalReason.PrivateAddress, "sidecar's own address", false)
+                ? new NetworkVerdict(false, RefusalReason.PrivateAddress, NetworkRefusal.OwnAddress, false)
                 : snapshot.Network.CheckAddress(destination.IsName ? destination.Host : null, candidate, destination.Port, isBound);
             if (verdict.IsAllowed) endPoints.Add(new IPEndPoint(candidate, destination.Port));
             else refused = verdict;
@@ -97,7 +97,7 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         return IsSame(options.ProxyAddress) || IsSame(options.HealthAddress) || IsSame(options.MetricsAddress);
 
         bool IsSame(IPEndPoint own) =>
-            own.Port == port && (own.Address.Equals(plain) || (IPAddress.IsLoopback(plain) && IPAddress.IsLoopback(own.Address)) || own.Address.Equals(IPAddress.Any) || own.Address.Equals(IPAddress.IPv6Any));
+            own.Port == port && (own.Address.Equals(plain) || plain.Equals(IPAddress.Any) || plain.Equals(IPAddress.IPv6Any) || (IPAddress.IsLoopback(plain) && IPAddress.IsLoopback(own.Address)) || own.Address.Equals(IPAddress.Any) || own.Address.Equals(IPAddress.IPv6Any));
     }
 
     private async Task<IPAddress[]> LookUpAsync(string name, CancellationToken cancellationToken)
@@ -126,7 +126,7 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         }
         catch (SocketException exception)
         {
-            throw Failed(RefusalReason.UpstreamUnreachable, $"The name {name} cannot be resolved ({exception.SocketErrorCode}). Check its spelling.", exception);
+            throw Failed(RefusalReason.UpstreamUnreachable, $"DNS has no answer for {name} ({exception.SocketErrorCode}). Check the name's spelling; if it is right, the sidecar's DNS servers do not know it or are not reached (/etc/hosts is not asked), which its owner can mend.", exception);
         }
     }
 
@@ -203,11 +203,19 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
 /// <summary>The network rules' refusals in words.</summary>
 internal static class NetworkRefusal
 {
+    /// <summary>The rule against the sidecar's own ports.</summary>
+    public const string OwnAddress = "sidecar's own address";
+
     public static Refusal For(Authority destination, NetworkVerdict verdict, RefusalReason reason) => new(reason, reason switch
     {
         RefusalReason.HostDenied => $"{destination} is denied by the sandbox's network rules ({verdict.Rule}). Retrying does not help; ask the owner of the sandbox if it should be reachable.",
         RefusalReason.HostNotAllowed => $"{destination} is not on the list of destinations that this sandbox may reach. Use one that is, or ask the owner to add it to allowOut.",
-        RefusalReason.PrivateAddress => $"{destination} is, or resolves to, a private or special address ({verdict.Rule}), which this sandbox may not reach. The owner can open it with an allowOut CIDR inside that range.",
+        RefusalReason.PrivateAddress => $"{destination} is, or resolves to, a private or special address ({verdict.Rule}), which this sandbox may not reach. " + verdict.Rule switch
+        {
+            OwnAddress => "No rule opens it.",
+            "metadata address" => "The owner can open it by writing exactly that address into allowOut; a wider range does not.",
+            _ => "The owner can open it with an allowOut CIDR inside that range.",
+        },
         _ => $"{destination} may not be reached ({verdict.Rule}).",
     });
 }

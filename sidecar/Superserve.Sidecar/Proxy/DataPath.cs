@@ -161,7 +161,8 @@ internal sealed partial class DataPath(
         switch (first.Kind)
         {
             case FirstBytesKind.Opaque:
-                return Handling.Tunnelled;
+                // A bound host speaks TLS on its port; what is none there is an attempt to get past the inspection.
+                return destination.IsName && snapshot.IsBound(destination.Host, destination.Port) ? null : Handling.Tunnelled;
             case FirstBytesKind.Http1 or FirstBytesKind.Http2:
                 return Handling.Http;
             case FirstBytesKind.Tls when first.ServerName is null || first.ServerName == destination.Host:
@@ -470,6 +471,7 @@ internal sealed partial class DataPath(
             Handling.Tunnelled => "tunnelled",
             _ => "http",
         };
+        if (error is { } reason) LogRefusedConnection(reason.WireName(), snapshot.Redact(destination.Host, HostName.MaxLength), destination.Port, network.Rule ?? "");
         metrics.ConnectionEnded(name, verdict, sent, received);
         events.Add(new ConnectionEvent
         {
@@ -498,6 +500,7 @@ internal sealed partial class DataPath(
         exchange.Connection.Error ??= reason is RefusalReason.AuthorityMismatch ? reason : null;
         if (exchange.Connection.Error == RefusalReason.AuthorityMismatch) exchange.Connection.Verdict = ConnectionVerdict.Blocked;
 
+        if (reason is { } refused) LogRefusedRequest(refused.WireName(), exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength), exchange.Refusal?.Secret?.Name);
         foreach (BoundSecret secret in exchange.Secrets) metrics.Swapped(secret, exchange.Destination.Host ?? "", exchange.Destination.Port, reason);
         // What used no secret and was not refused is in the network log by its connection.
         if (exchange.Secrets.IsEmpty && reason is null) return;
@@ -532,6 +535,12 @@ internal sealed partial class DataPath(
     }
 
     private static Socket SocketOf(ConnectionContext client) => client.Features.GetRequiredFeature<IConnectionSocketFeature>().Socket;
+
+    [LoggerMessage(31, LogLevel.Debug, "A request to {Host} was refused: {Reason} (secret {Secret}).")]
+    private partial void LogRefusedRequest(string reason, string host, string? secret);
+
+    [LoggerMessage(32, LogLevel.Debug, "A connection to {Host}:{Port} was refused or failed: {Reason} (rule {Rule}).")]
+    private partial void LogRefusedConnection(string reason, string host, int port, string rule);
 
     [LoggerMessage(30, LogLevel.Debug, "A connection of the sandbox ended with {Exception}.")]
     private partial void LogConnectionEnded(string exception);

@@ -38,6 +38,10 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
     private const int RecordHeaderLength = 5;
     private const int MaxRecordLength = 16 * 1024;
 
+    /// <summary>All are looked at again when more bytes come.</summary>
+    private const int MaxRecords = 1024;
+
+
     private static ReadOnlySpan<byte> Http2Preface => "PRI * HTTP/2.0\r\n"u8;
 
     /// <summary>Judges what has arrived so far. Reads no more than its bounds and keeps nothing.</summary>
@@ -48,9 +52,20 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
         return first switch
         {
             0x16 => JudgeTls(bytes),
+            // Other TLS records, and a hello in the form of SSL 2 (its third byte is 1): some servers take them for a beginning.
+            0x14 or 0x15 or 0x17 => new(FirstBytesKind.Malformed),
+            >= 0x80 => JudgeSsl2(bytes),
             (byte)'\r' or (byte)'\n' => JudgeAfterBlankLines(bytes),
             _ => JudgeHttp(bytes),
         };
+    }
+
+    private static FirstBytes JudgeSsl2(in ReadOnlySequence<byte> bytes)
+    {
+        if (bytes.Length < 3) return new(FirstBytesKind.Undecided);
+        Span<byte> start = stackalloc byte[3];
+        bytes.Slice(0, 3).CopyTo(start);
+        return new(start[2] == 1 ? FirstBytesKind.Malformed : FirstBytesKind.Opaque);
     }
 
     // Servers skip empty lines ahead of a request (RFC 9112 section 2.2), so they do not make it another protocol.
@@ -68,14 +83,14 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
         byte[] hello = ArrayPool<byte>.Shared.Rent((int)Math.Min(bytes.Length, MaxHelloLength));
         try
         {
-            int length = 0;
+            int length = 0, records = 0;
             ReadOnlySequence<byte> rest = bytes;
             Span<byte> header = stackalloc byte[RecordHeaderLength];
             while (rest.Length >= RecordHeaderLength)
             {
                 rest.Slice(0, RecordHeaderLength).CopyTo(header);
                 int recordLength = (header[3] << 8) | header[4];
-                if (header[0] != 0x16 || header[1] != 3 || recordLength is 0 or > MaxRecordLength) return new(FirstBytesKind.Malformed);
+                if (header[0] != 0x16 || header[1] != 3 || recordLength is 0 or > MaxRecordLength || ++records > MaxRecords) return new(FirstBytesKind.Malformed);
                 rest = rest.Slice(RecordHeaderLength);
                 int taken = (int)Math.Min(recordLength, rest.Length);
                 if (length + taken > hello.Length) return new(FirstBytesKind.Malformed);

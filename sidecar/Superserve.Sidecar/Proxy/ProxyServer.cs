@@ -15,6 +15,9 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
     /// <summary>A sandbox that opens more is refused the next, and the ones it has go on.</summary>
     private const int MaxConnections = 8192;
 
+    /// <summary>What a connection may hold of bytes that the other side does not take.</summary>
+    private const int BufferLength = 128 * 1024;
+
     private KestrelServer? _server;
 
     /// <summary>Whether connections are accepted.</summary>
@@ -30,6 +33,8 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         limits.MaxConcurrentConnections = MaxConnections;
         limits.MaxConcurrentUpgradedConnections = MaxConnections;
         limits.MaxRequestLineSize = 32 * 1024;
+        limits.MaxRequestBufferSize = 2 * BufferLength;
+        limits.MaxResponseBufferSize = BufferLength;
         limits.MaxRequestHeadersTotalSize = 128 * 1024;
         limits.MaxRequestHeaderCount = 200;
         limits.MaxRequestBodySize = null;
@@ -47,7 +52,7 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
 
         // Kestrel's own log quotes what a client sent: it gets none.
         _server = new KestrelServer(Options.Create(kestrel),
-            new SocketTransportFactory(Options.Create(new SocketTransportOptions { NoDelay = true }), NullLoggerFactory.Instance), NullLoggerFactory.Instance);
+            new SocketTransportFactory(Options.Create(new SocketTransportOptions { NoDelay = true, MaxReadBufferSize = BufferLength, MaxWriteBufferSize = BufferLength }), NullLoggerFactory.Instance), NullLoggerFactory.Instance);
         try
         {
             await _server.StartAsync(dataPath, cancellationToken);

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Serialization;
-using Microsoft.AspNetCore.WebUtilities;
 using Superserve.Core.Swapping;
 
 namespace Superserve.Sidecar.Proxy;
@@ -28,13 +27,13 @@ internal static class RefusalResponse
         if (!HttpMethods.IsHead(context.Request.Method)) await context.Response.Body.WriteAsync(body);
     }
 
-    /// <summary>Answers a CONNECT request, ahead of any HTTP server.</summary>
+    /// <summary>Answers a CONNECT request, ahead of any HTTP server. Of a refused CONNECT many clients show the status line alone.</summary>
     public static byte[] ForConnect(Refusal refusal)
     {
         int status = refusal.Reason.StatusCode();
         byte[] body = Body(refusal);
         string head = string.Create(CultureInfo.InvariantCulture,
-            $"HTTP/1.1 {status} {ReasonPhrases.GetReasonPhrase(status)}\r\n{ErrorHeader}: true\r\n{ReasonHeader}: {refusal.Reason.WireName()}\r\nContent-Type: {ContentType}\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n");
+            $"HTTP/1.1 {status} {refusal.Reason.WireName()}\r\n{ErrorHeader}: true\r\n{ReasonHeader}: {refusal.Reason.WireName()}\r\nContent-Type: {ContentType}\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n");
         return [.. Encoding.ASCII.GetBytes(head), .. body];
     }
 
@@ -53,7 +52,7 @@ internal static class RefusalResponse
     {
         RefusalReason.HostDenied => "The destination is denied by the sandbox's network rules",
         RefusalReason.HostNotAllowed => "The destination is not on the sandbox's allow-list",
-        RefusalReason.RequestDenied => "The request may not carry the credential",
+        RefusalReason.RequestDenied => "The request is not permitted",
         RefusalReason.PrivateAddress => "The destination is a private or special address",
         RefusalReason.PortBlocked => "The credential is for another port",
         RefusalReason.CredentialHostMismatch => "The credential is for another host",

@@ -69,6 +69,8 @@ internal static class RequestAuthority
         else if (HttpMethods.IsConnect(method))
             return "CONNECT opens a connection to the proxy and is not sent through one. Connect to the proxy again for another destination.";
 
+        // A WebSocket is opened by GET, and goes out as one whatever was written: rules would have judged another method.
+        if (context.Request.Headers.Upgrade.Count > 0 && !HttpMethods.IsGet(method)) return "Only a GET request may ask for an upgrade. Send GET, or leave the Upgrade header out.";
         if (target.AsSpan().ContainsAnyExceptInRange('!', '~') || target.Contains('#')) return "The request target holds a space, a '#' or characters outside ASCII. Percent-encode them.";
         // The server tells of both having been sent by renaming the length that it ignored.
         IHeaderDictionary headers = context.Request.Headers;

@@ -25,6 +25,13 @@ internal sealed class TrustDirectory
     /// <summary>The directory's full path.</summary>
     public string Path { get; }
 
+    /// <summary>The names of <see cref="Variables"/>.</summary>
+    public static string[] VariableNames { get; } =
+    [
+        "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS", "DENO_CERT",
+    ];
+
     /// <summary>The variables by which programs find the certificates; each is set only where the user has not.</summary>
     public IReadOnlyList<(string Name, string Value)> Variables
     {
@@ -32,12 +39,8 @@ internal sealed class TrustDirectory
         {
             string bundle = System.IO.Path.Combine(Path, "ca-bundle.crt");
             string authority = System.IO.Path.Combine(Path, "ca.crt");
-            return
-            [
-                ("SSL_CERT_FILE", bundle), ("REQUESTS_CA_BUNDLE", bundle), ("CURL_CA_BUNDLE", bundle), ("GIT_SSL_CAINFO", bundle),
-                ("AWS_CA_BUNDLE", bundle), ("PIP_CERT", bundle), ("CARGO_HTTP_CAINFO", bundle), ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", bundle),
-                ("NODE_EXTRA_CA_CERTS", authority), ("DENO_CERT", authority),
-            ];
+            // Node and Deno add the file to their own roots; the others take it for all of them.
+            return [.. VariableNames.Select(name => (name, name is "NODE_EXTRA_CA_CERTS" or "DENO_CERT" ? authority : bundle))];
         }
     }
 

@@ -62,6 +62,8 @@ public sealed class RequestPathTests
     [InlineData("/;x")]
     [InlineData("/a/%2e%2e;x/b")]
     [InlineData("/a/..%3bx/b")]
+    [InlineData("/a/..%20/b")]
+    [InlineData("/a/%c0%ae%c0%ae/b")]
     [InlineData("/a/..%3Bx")]
     [InlineData("/a/..%3Bx;y")]
     [InlineData("/a/..;y%3Bx")]

@@ -102,11 +102,11 @@ internal sealed class TestSidecar : IAsyncDisposable
     }
 
     /// <summary>One exchange of exact bytes over TLS.</summary>
-    public async Task<RawResponse> ExchangeAsync(string host, string request)
+    public async Task<RawResponse> ExchangeAsync(string host, string request, bool hasBody = true)
     {
         await using RawClient client = await OpenTlsAsync(host);
         await client.SendAsync(request);
-        return await client.ReadResponseAsync();
+        return await client.ReadResponseAsync(hasBody);
     }
 
     public IReadOnlyList<JsonElement> Events()
