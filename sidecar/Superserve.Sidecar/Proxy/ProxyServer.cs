@@ -30,8 +30,9 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         kestrel.RequestHeaderEncodingSelector = static _ => Encoding.Latin1;
         kestrel.ResponseHeaderEncodingSelector = static _ => Encoding.Latin1;
         KestrelServerLimits limits = kestrel.Limits;
-        limits.MaxConcurrentConnections = MaxConnections;
-        limits.MaxConcurrentUpgradedConnections = MaxConnections;
+        int connections = (int)Math.Clamp((FileDescriptors.Limit - FileDescriptors.Own) / FileDescriptors.PerConnection, 16, MaxConnections);
+        limits.MaxConcurrentConnections = connections;
+        limits.MaxConcurrentUpgradedConnections = connections;
         limits.MaxRequestLineSize = 32 * 1024;
         limits.MaxRequestBufferSize = 2 * BufferLength;
         limits.MaxResponseBufferSize = BufferLength;

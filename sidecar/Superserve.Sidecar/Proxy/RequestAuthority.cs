@@ -16,11 +16,7 @@ internal static class RequestAuthority
     {
         target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
         destination = connection.Destination;
-        if (FormError(context, target) is { } error)
-        {
-            target = "";
-            return Denied(error);
-        }
+        if (FormError(context, target) is { } error) return Denied(error);
 
         if (connection.MismatchedServerName is { } serverName)
             return Mismatch($"The TLS hello asked for {serverName}, but the connection was opened to {destination}.");
