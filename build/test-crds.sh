@@ -27,10 +27,10 @@ fi
 mkdir -p "$tree/proc"
 mount -t proc proc "$tree/proc"
 trap 'umount "$tree/proc"' EXIT
-rm -rf "$tree/work"
-mkdir -p "$tree/work/src/crds"
-cp tests/crds/main.go "$tree/work/src/crds/"
-cp -r crds "$tree/work/crds"
-cp -r tests/manifests "$tree/work/manifests"
-chroot "$tree" env HOME=/tmp GOTELEMETRY=off GO111MODULE=off GOPATH=/work:/usr/share/gocode \
-  sh -c 'cd /work/src/crds && go build -o /work/crdcheck . && /work/crdcheck /work/crds /work/manifests'
+rm -rf "$tree/check"
+mkdir -p "$tree/check/src/crds"
+cp tests/crds/main.go "$tree/check/src/crds/"
+cp -r crds "$tree/check/crds"
+cp -r tests/manifests "$tree/check/manifests"
+chroot "$tree" env HOME=/tmp GOTELEMETRY=off GO111MODULE=off GOPATH=/check:/usr/share/gocode \
+  sh -c 'cd /check/src/crds && go build -o /check/crdcheck . && /check/crdcheck /check/crds /check/manifests'
