@@ -5,11 +5,11 @@ set -euo pipefail
 
 declare -A package=(
   [gcc]=gcc [objcopy]=binutils [zlib.h]=zlib1g-dev
-  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm
+  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
-  [test]="curl python3 openssl ca-certificates"
+  [test]="curl python3 openssl ca-certificates ps setpriv"
 )
 
 # kubectl and helm, in the versions that are tested with, come from a package of the npm registry.
