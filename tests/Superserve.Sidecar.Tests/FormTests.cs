@@ -76,6 +76,20 @@ public sealed class FormTests
     }
 
     [Fact]
+    public async Task A_GET_over_http2_that_describes_a_body_it_does_not_have_is_no_chunked_request_over_http1()
+    {
+        await using RawService service = RawService.Start(TestAuthority.Issue(Host));
+        await using TestSidecar sidecar = await StartAsync(service);
+        (RawHttp2 http2, RawClient client) = await RawHttp2.OpenAsync(sidecar, Host);
+        await using RawClient _ = client;
+        await http2.SendHeadersAsync(1, true, (":method", "GET"), (":scheme", "https"), (":authority", Host), (":path", "/v1/models"), ("x-api-key", sidecar.StandIn("KEY")), ("content-type", "application/json"));
+        Assert.Equal(200, (await http2.ReadResponseAsync(1)).Status);
+        string request = Assert.Single(service.Requests);
+        Assert.Contains("Content-Type: application/json\r\n", request, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("Transfer-Encoding", request);
+    }
+
+    [Fact]
     public async Task A_blank_line_ahead_of_plain_HTTP_does_not_make_it_another_protocol()
     {
         await using RawService service = RawService.StartPlain();

@@ -45,12 +45,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
             proxyRequest.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
         }
 
-        if (proxyRequest.Content is not null)
-        {
-            bool isEmpty = httpContext.Request.ContentLength is null && httpContext.Request.Headers.TransferEncoding.Count == 0 && !HttpProtocol.IsHttp2(httpContext.Request.Protocol);
-            proxyRequest.Content.Headers.ContentLength = httpContext.Request.ContentLength ?? (isEmpty ? 0 : null);
-        }
-
+        if (proxyRequest.Content is not null) proxyRequest.Content.Headers.ContentLength = httpContext.Request.ContentLength ?? (exchange.HasEmptyBody ? 0 : null);
         // gRPC asks for trailers this way, hop by hop as the header is.
         if (HttpProtocol.IsHttp2(httpContext.Request.Protocol) && httpContext.Request.Headers.TE.ToString().Contains("trailers", StringComparison.OrdinalIgnoreCase))
             proxyRequest.Headers.TryAddWithoutValidation("TE", "trailers");

@@ -62,7 +62,8 @@ internal sealed class Forwarder : IDisposable
             context.Request.Headers.Remove("Upgrade");
         context.Request.Body = new RequestStream(context.Request.Body, exchange);
         // Headers that describe a body go out with a body alone, be it an empty one.
-        if (context.Features.Get<IHttpRequestBodyDetectionFeature>() is not { CanHaveBody: true } && exchange.DescribesBody) context.Features.Set<IHttpRequestBodyDetectionFeature>(EmptyBody.Instance);
+        exchange.HasEmptyBody = exchange.DescribesBody && context.Features.Get<IHttpRequestBodyDetectionFeature>() is not { CanHaveBody: true };
+        if (exchange.HasEmptyBody) context.Features.Set<IHttpRequestBodyDetectionFeature>(EmptyBody.Instance);
 
         bool isHttp2 = HttpProtocol.IsHttp2(context.Request.Protocol);
         ForwarderRequestConfig config = !isHttp2 ? _http1 : secure ? _http2 : _plainHttp2;

@@ -44,6 +44,9 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
 
     public int? UpstreamStatus { get; set; }
 
+    /// <summary>The request describes a body and has none: it goes out with an empty one.</summary>
+    public bool HasEmptyBody { get; set; }
+
     /// <summary>The event log keeps a place for this exchange's event.</summary>
     public bool IsAudited { get; set; }
 
