@@ -1,0 +1,35 @@
+using System.Diagnostics.Metrics;
+
+namespace Superserve.Operator.Metrics;
+
+/// <summary>What the operator counts beside its runtime. Labels come from enumerations, never from objects.</summary>
+public sealed class OperatorMetrics : IDisposable
+{
+    /// <summary>The meter's name.</summary>
+    public const string MeterName = "Superserve.Operator";
+
+    private static readonly InstrumentAdvice<double> AdmissionBuckets =
+        new() { HistogramBucketBoundaries = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] };
+
+    private readonly Meter _meter;
+    private readonly Counter<long> _admissions;
+    private readonly Histogram<double> _admissionTime;
+
+    /// <summary>Registers the instruments.</summary>
+    public OperatorMetrics(IMeterFactory meters)
+    {
+        _meter = meters.Create(MeterName);
+        _admissions = _meter.CreateCounter<long>("superserve.admission.requests", description: "Admission requests, by webhook and outcome (allowed, denied, error).");
+        _admissionTime = _meter.CreateHistogram("superserve.admission.duration", "s", "How long an admission takes, by webhook.", advice: AdmissionBuckets);
+    }
+
+    /// <summary>An admission request was answered.</summary>
+    public void Admitted(string webhook, string outcome, TimeSpan duration)
+    {
+        _admissions.Add(1, new("webhook", webhook), new KeyValuePair<string, object?>("outcome", outcome));
+        _admissionTime.Record(duration.TotalSeconds, new KeyValuePair<string, object?>("webhook", webhook));
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _meter.Dispose();
+}
