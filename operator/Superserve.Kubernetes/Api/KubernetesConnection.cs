@@ -38,6 +38,8 @@ public sealed class KubernetesConnection : IDisposable
         configuration.SslCaCerts = null;
         configuration.FirstMessageHandlerSetup = handler =>
         {
+            // Every watch is a stream, and one connection has room for a hundred or two.
+            handler.EnableMultipleHttp2Connections = true;
             handler.ConnectTimeout = TimeSpan.FromSeconds(10);
             // A connection that died without a word is found by its missing pong, long before a watch's deadline.
             handler.KeepAlivePingDelay = TimeSpan.FromSeconds(30);

@@ -9,6 +9,9 @@ public sealed record ResourceKind(string Group, string Version, string Kind, str
     /// <summary>The <c>apiVersion</c> of its objects.</summary>
     public string ApiVersion => Group.Length == 0 ? Version : $"{Group}/{Version}";
 
+    /// <summary>The plural with the group, as kubectl takes it: two groups may have one plural.</summary>
+    public string QualifiedName => Group.Length == 0 ? Plural : $"{Plural}.{Group}";
+
     /// <summary>What the type's <see cref="KubernetesEntityAttribute"/> says.</summary>
     public static ResourceKind Of<T>()
     {

@@ -33,7 +33,7 @@ public sealed partial class Informer<T>
     /// <summary>The version that the store has seen everything up to; null when only a list can tell.</summary>
     private string? _resumeAt;
 
-    /// <summary>Runs nothing yet. <paramref name="transform"/> may make an object smaller before it is kept.</summary>
+    /// <summary>Runs nothing yet. <paramref name="transform"/> may make an object smaller before it is kept; it sees all <c>managedFields</c>.</summary>
     public Informer(
         KubernetesConnection connection,
         InformerOptions options,
@@ -55,6 +55,9 @@ public sealed partial class Informer<T>
 
     /// <summary>Completes when the first list is in the store and its handlers have run.</summary>
     public Task Synced => _synced.Task;
+
+    /// <summary>Why the server could not be asked, the last time; null since it answered.</summary>
+    public Exception? Failure { get; private set; }
 
     /// <summary>Whether the first list is in.</summary>
     public bool HasSynced => _synced.Task.IsCompleted;
@@ -79,17 +82,18 @@ public sealed partial class Informer<T>
             try
             {
                 _resumeAt ??= await ListAsync(cancellationToken);
-                _metrics.WatchEnded(_kind.Plural, await WatchAsync(_resumeAt, cancellationToken));
+                _metrics.WatchEnded(_kind.QualifiedName, await WatchAsync(_resumeAt, cancellationToken));
             }
             catch (Exception exception) when (!cancellationToken.IsCancellationRequested)
             {
                 // Whatever it was, the answer is to wait and to try again: an informer that gives up is a controller that is blind.
                 bool expired = exception is ApiException { IsExpired: true };
+                if (!expired) Failure = exception;
                 if (expired) _resumeAt = null;
                 retryAfter = (exception as ApiException)?.RetryAfter;
-                _metrics.WatchEnded(_kind.Plural, expired ? "expired" : "error");
-                if (expired) LogExpired(_kind.Plural);
-                else LogFailed(_kind.Plural, exception.Message);
+                _metrics.WatchEnded(_kind.QualifiedName, expired ? "expired" : "error");
+                if (expired) LogExpired(_kind.QualifiedName);
+                else LogFailed(_kind.QualifiedName, exception.Message);
             }
 
             cancellationToken.ThrowIfCancellationRequested();
@@ -136,8 +140,9 @@ public sealed partial class Informer<T>
         }
         while (!string.IsNullOrEmpty(metadata.ContinueProperty));
 
+        Failure = null;
         foreach (Change<T> change in Store.Replace(listed, unreadable)) Notify(change);
-        if (_synced.TrySetResult()) LogSynced(_kind.Plural, listed.Count);
+        if (_synced.TrySetResult()) LogSynced(_options.FieldSelector is null ? LogLevel.Information : LogLevel.Debug, _kind.QualifiedName, listed.Count);
         return metadata.ResourceVersion ?? throw new InvalidDataException("A list without a resourceVersion cannot be watched.");
     }
 
@@ -210,6 +215,7 @@ public sealed partial class Informer<T>
                 foreach (Change<T> change in type.ValueEquals("DELETED") ? Store.Remove(value) : Store.Set(value)) Notify(change);
             _resumeAt = version;
             _failures = 0;
+            Failure = null;
             return true;
         }
     }
@@ -223,14 +229,15 @@ public sealed partial class Informer<T>
             if (value?.Metadata?.Name is null) return null;
             value.ApiVersion ??= _kind.ApiVersion;
             value.Kind ??= _kind.Kind;
+            if (_transform is not null) value = _transform(value);
             value.Metadata.ManagedFields = value.Metadata.ManagedFields?.Where(entry => entry.Manager == _options.FieldManager).ToList();
             if (value.Metadata.ManagedFields?.Count == 0) value.Metadata.ManagedFields = null;
-            return _transform is null ? value : _transform(value);
+            return value;
         }
         catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or NotSupportedException)
         {
-            _metrics.ObjectUnreadable(_kind.Plural);
-            LogUnreadable(_kind.Plural, KeyOf(item)?.ToString() ?? "without a name");
+            _metrics.ObjectUnreadable(_kind.QualifiedName);
+            LogUnreadable(_kind.QualifiedName, KeyOf(item)?.ToString() ?? "without a name");
             return null;
         }
     }
@@ -246,7 +253,7 @@ public sealed partial class Informer<T>
             catch (Exception exception)
             {
                 // One handler's mistake must not cost the others their event, nor the store its watch.
-                LogHandlerFailed(exception, _kind.Plural, ObjectKey.Of(change.Object));
+                LogHandlerFailed(exception, _kind.QualifiedName, ObjectKey.Of(change.Object));
             }
         }
     }
@@ -271,8 +278,8 @@ public sealed partial class Informer<T>
         item.ValueKind == JsonValueKind.Object && item.TryGetProperty("metadata", out JsonElement metadata) && metadata.ValueKind == JsonValueKind.Object
         && metadata.TryGetProperty(field, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
-    [LoggerMessage(100, LogLevel.Information, "The cache of {Kind} is filled with {Count} objects.")]
-    private partial void LogSynced(string kind, int count);
+    [LoggerMessage(EventId = 100, Message = "The cache of {Kind} is filled with {Count} objects.")]
+    private partial void LogSynced(LogLevel level, string kind, int count);
 
     [LoggerMessage(101, LogLevel.Debug, "The watch of {Kind} is too far behind; it starts again from a new list.")]
     private partial void LogExpired(string kind);

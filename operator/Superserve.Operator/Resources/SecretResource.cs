@@ -1,6 +1,8 @@
+using System.Text.Json.Serialization;
 using k8s;
 using k8s.Models;
 using Superserve.Core.Secrets;
+using Superserve.Kubernetes;
 
 namespace Superserve.Operator.Resources;
 
@@ -22,6 +24,11 @@ public sealed record SecretResource : IKubernetesObject<V1ObjectMeta>
 
     /// <summary>What the operator found.</summary>
     public SecretResourceStatus? Status { get; init; }
+
+    /// <summary>The core Secret that it names.</summary>
+    [JsonIgnore]
+    public ObjectKey? CoreSecret =>
+        Spec?.ValueFrom?.SecretKeyRef?.Name is { Length: > 0 } name ? new ObjectKey(Metadata.NamespaceProperty, name) : null;
 }
 
 /// <summary>What an owner writes; all but the credential's place is the same in local mode.</summary>

@@ -1,0 +1,51 @@
+using k8s.Models;
+using Superserve.Operator.Bindings;
+
+namespace Superserve.Operator.Cluster;
+
+/// <summary>What the operator looks at in a pod.</summary>
+public static class SandboxPods
+{
+    /// <summary>Whether admission made it a sandbox.</summary>
+    public static bool IsInjected(this V1Pod pod) =>
+        pod.SandboxId() is not null && pod.Spec?.InitContainers?.Any(container => container.Name == Marks.SidecarContainer) == true;
+
+    /// <summary>The id that admission gave it.</summary>
+    public static string? SandboxId(this V1Pod pod) => pod.Metadata.Annotations?.TryGetValue(Marks.SandboxIdAnnotation, out string? id) == true ? id : null;
+
+    /// <summary>Whether it has ended: it has no processes any more.</summary>
+    public static bool IsFinished(this V1Pod pod) => pod.Status?.Phase is "Succeeded" or "Failed";
+
+    /// <summary>Whether its sidecar is connected, on whichever replica.</summary>
+    public static bool IsConnected(this V1Pod pod) =>
+        pod.Status?.Conditions?.Any(condition => condition is { Type: Marks.ConnectedCondition, Status: "True" }) == true;
+
+    /// <summary>Keeps what the above and the bindings need: there may be tens of thousands of pods.</summary>
+    public static V1Pod Shrink(V1Pod pod) => new()
+    {
+        ApiVersion = pod.ApiVersion,
+        Kind = pod.Kind,
+        Metadata = new V1ObjectMeta
+        {
+            Name = pod.Metadata.Name,
+            NamespaceProperty = pod.Metadata.NamespaceProperty,
+            Uid = pod.Metadata.Uid,
+            ResourceVersion = pod.Metadata.ResourceVersion,
+            CreationTimestamp = pod.Metadata.CreationTimestamp,
+            DeletionTimestamp = pod.Metadata.DeletionTimestamp,
+            Labels = pod.Metadata.Labels,
+            Annotations = pod.Metadata.Annotations?.Where(annotation => annotation.Key.StartsWith("superserve.ai/", StringComparison.Ordinal)).ToDictionary(),
+        },
+        Spec = new V1PodSpec
+        {
+            Containers = [],
+            InitContainers = pod.Spec?.InitContainers?.Where(container => container.Name == Marks.SidecarContainer)
+                .Select(container => new V1Container { Name = container.Name, Image = container.Image }).ToList(),
+        },
+        Status = new V1PodStatus
+        {
+            Phase = pod.Status?.Phase,
+            Conditions = pod.Status?.Conditions?.Where(condition => condition.Type == Marks.ConnectedCondition).ToList(),
+        },
+    };
+}
