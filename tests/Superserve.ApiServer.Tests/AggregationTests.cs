@@ -1,3 +1,4 @@
+using Superserve.Testing;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Security.Cryptography.X509Certificates;

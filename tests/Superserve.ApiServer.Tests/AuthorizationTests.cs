@@ -1,3 +1,4 @@
+using Superserve.Testing;
 using System.Net;
 using System.Text.Json.Nodes;
 

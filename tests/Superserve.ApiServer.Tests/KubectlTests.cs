@@ -1,3 +1,4 @@
+using Superserve.Testing;
 using System.Text.Json.Nodes;
 
 namespace Superserve.ApiServer.Tests;

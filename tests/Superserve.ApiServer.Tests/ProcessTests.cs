@@ -1,3 +1,4 @@
+using Superserve.Testing;
 using System.Diagnostics;
 
 namespace Superserve.ApiServer.Tests;

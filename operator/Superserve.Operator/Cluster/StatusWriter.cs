@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using k8s;
 using k8s.Models;
 using Superserve.Kubernetes;
+using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Writing;
 
 namespace Superserve.Operator.Cluster;
@@ -26,8 +27,15 @@ public sealed class StatusWriter<T>(Applier applier)
     {
         ObjectKey key = ObjectKey.Of(cached);
         T latest = Latest(cached);
-        T written = await applier.ApplyAsync(key, new { status }, latest, "status", cancellationToken);
-        if (!ReferenceEquals(written, latest)) _written[key] = (cached.Metadata.ResourceVersion, written);
+        try
+        {
+            T written = await applier.ApplyAsync(key, new { status }, latest, "status", cancellationToken);
+            if (!ReferenceEquals(written, latest)) _written[key] = (cached.Metadata.ResourceVersion, written);
+        }
+        catch (ApiException exception) when (exception.IsNotFound)
+        {
+            // Deleted a moment ago: nobody is left to tell.
+        }
     }
 
     /// <summary>The object is gone.</summary>

@@ -190,7 +190,7 @@ internal static partial class ConfigurationReader
                 }
 
                 if (section.Env is null || !EnvName().IsMatch(section.Env)) Error(path + ".env", "name the environment variable: letters, digits and '_', not starting with a digit, as API_KEY");
-                else if (ReservedVariables.Holds(section.Env)) Error(path + ".env", $"{section.Env} decides how programs run or reach the sidecar, and cannot hold a stand-in; name another variable");
+                else if (ReservedVariables.Holds(section.Env)) Error(path + ".env", ReservedVariables.Refusal(section.Env));
                 else if (!variables.Add(section.Env)) Error(path + ".env", $"the variable {section.Env} has a secret already; give each variable once");
                 if (section.Name is null || !ResourceName().IsMatch(section.Name)) Error(path + ".name", "name the secret in lower-case letters, digits, '-' and '.', as anthropic-prod");
                 else if (sections.Take(i).FirstOrDefault(other => other?.Name == section.Name) is { } same && (same.Provider != section.Provider || same.Tenant != section.Tenant || same.ValueFile != section.ValueFile))

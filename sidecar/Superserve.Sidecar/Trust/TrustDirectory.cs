@@ -4,6 +4,7 @@ using System.Security.Cryptography.Pkcs;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Superserve.Core.Snapshots;
+using Superserve.Core.StandIns;
 
 namespace Superserve.Sidecar.Trust;
 
@@ -25,13 +26,6 @@ internal sealed class TrustDirectory
     /// <summary>The directory's full path.</summary>
     public string Path { get; }
 
-    /// <summary>The names of <see cref="Variables"/>.</summary>
-    public static string[] VariableNames { get; } =
-    [
-        "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO",
-        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS", "DENO_CERT",
-    ];
-
     /// <summary>The variables by which programs find the certificates; each is set only where the user has not.</summary>
     public IReadOnlyList<(string Name, string Value)> Variables
     {
@@ -40,7 +34,7 @@ internal sealed class TrustDirectory
             string bundle = System.IO.Path.Combine(Path, "ca-bundle.crt");
             string authority = System.IO.Path.Combine(Path, "ca.crt");
             // Node and Deno add the file to their own roots; the others take it for all of them.
-            return [.. VariableNames.Select(name => (name, name is "NODE_EXTRA_CA_CERTS" or "DENO_CERT" ? authority : bundle))];
+            return [.. ReservedVariables.Trust.Select(name => (name, name is "NODE_EXTRA_CA_CERTS" or "DENO_CERT" ? authority : bundle))];
         }
     }
 

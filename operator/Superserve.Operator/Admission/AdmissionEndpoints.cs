@@ -1,0 +1,189 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text.Json;
+using System.Threading.RateLimiting;
+using Superserve.Operator.Metrics;
+
+namespace Superserve.Operator.Admission;
+
+/// <summary>
+/// The webhook server: takes AdmissionReviews, asks a handler, and answers. What cannot be read gets a 4xx with a text that the API
+/// server shows its user; what cannot be decided is denied; nothing but a handler's own answer allows anything.
+/// </summary>
+/// <remarks>
+/// The port is open to the whole cluster, and API servers seldom have a client certificate: whoever reaches it may ask in any
+/// user's name. Such a caller changes nothing and learns what access reviews say of others (who may do what is no secret that the
+/// product keeps). What it could do is to keep the operator busy, so reviews are bounded in number, size and time.
+/// </remarks>
+public sealed partial class AdmissionEndpoints : IDisposable
+{
+    /// <summary>Where Superserve Secrets are judged, as in <c>operator/manifests/webhooks.yaml</c>.</summary>
+    public const string SecretsPath = "/validate/secrets";
+
+    /// <summary>Where SandboxBindings are judged.</summary>
+    public const string BindingsPath = "/validate/sandboxbindings";
+
+    /// <summary>
+    /// The longest review. The API server takes objects of up to 3 MB, and an update has the old one too; the rest is escaping.
+    /// </summary>
+    public const int MaxBodyBytes = 8 * 1024 * 1024;
+
+    /// <summary>Shorter than the webhooks' timeout of 10 s, so that the user gets our words and not the API server's.</summary>
+    public static readonly TimeSpan Deadline = TimeSpan.FromSeconds(8);
+
+    private const int MaxConcurrent = 32;
+    private const int MaxWaiting = 256;
+
+    private readonly ConcurrencyLimiter _slots = new(new ConcurrencyLimiterOptions
+    {
+        PermitLimit = MaxConcurrent,
+        QueueLimit = MaxWaiting,
+        QueueProcessingOrder = QueueProcessingOrder.OldestFirst,
+    });
+
+    private readonly OperatorMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ILogger<AdmissionEndpoints> _logger;
+
+    /// <summary>One for all webhooks, which share its bounds.</summary>
+    public AdmissionEndpoints(OperatorMetrics metrics, TimeProvider time, ILogger<AdmissionEndpoints> logger)
+    {
+        _metrics = metrics;
+        _time = time;
+        _logger = logger;
+    }
+
+    /// <summary>Lets a handler answer at a path. In metrics the webhook's name is the path without its first slash.</summary>
+    public void Map(IEndpointRouteBuilder routes, string path, IAdmissionHandler handler)
+    {
+        string webhook = path.TrimStart('/');
+        routes.MapPost(path, context => ServeAsync(context, webhook, handler));
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _slots.Dispose();
+
+    private async Task ServeAsync(HttpContext context, string webhook, IAdmissionHandler handler)
+    {
+        long started = _time.GetTimestamp();
+        string outcome = "error";
+        using CancellationTokenSource deadline = new(Deadline, _time);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted);
+        try
+        {
+            outcome = await AnswerAsync(context, webhook, handler, either.Token);
+        }
+        catch (OperationCanceledException) when (either.IsCancellationRequested)
+        {
+            // No uid was read yet, or the caller went away and nobody reads this.
+            await RefuseAsync(context, HttpStatusCode.RequestTimeout, $"the review did not arrive, or had no turn, within {Deadline.TotalSeconds} s; try again");
+        }
+        finally
+        {
+            _metrics.Admitted(webhook, outcome, _time.GetElapsedTime(started));
+        }
+    }
+
+    private async Task<string> AnswerAsync(HttpContext context, string webhook, IAdmissionHandler handler, CancellationToken cancellationToken)
+    {
+        // 1. Is it what we read?
+        if (!IsJson(context.Request.ContentType))
+            return await RefuseAsync(context, HttpStatusCode.UnsupportedMediaType, "the body is not application/json; send an AdmissionReview as JSON in UTF-8");
+
+        // 2. A turn, before anything is read: bodies take memory.
+        using RateLimitLease slot = await _slots.AcquireAsync(cancellationToken: cancellationToken);
+        if (!slot.IsAcquired) return await RefuseAsync(context, HttpStatusCode.TooManyRequests, "the operator has too many reviews at once; try again");
+
+        // 3. The question.
+        if (await ReadBodyAsync(context, cancellationToken) is not { } body) return "error";
+        using JsonDocument? document = AdmissionReview.Parse(body, out string error);
+        if (document is null || !AdmissionReview.TryRead(document.RootElement, out AdmissionRequest? request, out error))
+            return await RefuseAsync(context, HttpStatusCode.BadRequest, error);
+
+        // 4. The answer.
+        AdmissionDecision decision = await DecideAsync(webhook, handler, request, cancellationToken);
+        context.Response.ContentType = "application/json";
+        await context.Response.Body.WriteAsync(AdmissionReview.Write(request.Uid, decision), CancellationToken.None);
+        return decision switch
+        {
+            { IsAllowed: true } => "allowed",
+            { Code: >= HttpStatusCode.InternalServerError } => "error",
+            _ => "denied",
+        };
+    }
+
+    private async Task<AdmissionDecision> DecideAsync(
+        string webhook, IAdmissionHandler handler, AdmissionRequest request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await handler.AdmitAsync(request, cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            LogLate(webhook, request);
+            return AdmissionDecision.TimedOut($"the operator could not check the request within {Deadline.TotalSeconds} s, and what is not checked is denied; try again");
+        }
+        catch (CannotDecideException exception)
+        {
+            LogUndecided(webhook, request, exception.Message, exception.InnerException?.Message);
+            return AdmissionDecision.Unavailable(exception.Message);
+        }
+        catch (Exception exception)
+        {
+            // Any fault of ours is a denial. Its message may quote the object, which may hold a credential in the clear.
+            LogFault(webhook, request, exception.GetType().Name, exception.StackTrace);
+            return AdmissionDecision.Fault("the operator failed to check the request, and what is not checked is denied; its log says where (look for event 202)");
+        }
+    }
+
+    /// <summary>The body, or null once it has been refused.</summary>
+    private static async Task<ReadOnlyMemory<byte>?> ReadBodyAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        try
+        {
+            ArrayBufferWriter<byte> body = new();
+            PipeReader reader = context.Request.BodyReader;
+            while (context.Request.ContentLength is null or <= MaxBodyBytes && body.WrittenCount <= MaxBodyBytes)
+            {
+                ReadResult read = await reader.ReadAsync(cancellationToken);
+                foreach (ReadOnlyMemory<byte> piece in read.Buffer) body.Write(piece.Span);
+                reader.AdvanceTo(read.Buffer.End);
+                if (read.IsCompleted && body.WrittenCount <= MaxBodyBytes) return body.WrittenMemory;
+            }
+
+            await RefuseAsync(context, HttpStatusCode.RequestEntityTooLarge, $"the review has more than {MaxBodyBytes} bytes, which no object that the API server stores needs; make the object smaller");
+        }
+        catch (IOException)
+        {
+            // The connection broke, or the framing is wrong.
+            await RefuseAsync(context, HttpStatusCode.BadRequest, "the body ended early or was not framed as HTTP says; send it again");
+        }
+
+        return null;
+    }
+
+    private static bool IsJson(string? contentType) =>
+        MediaTypeHeaderValue.TryParse(contentType, out MediaTypeHeaderValue? type)
+        && string.Equals(type.MediaType, "application/json", StringComparison.OrdinalIgnoreCase)
+        && (type.CharSet is null || string.Equals(type.CharSet.Trim('"'), "utf-8", StringComparison.OrdinalIgnoreCase));
+
+    private static async Task<string> RefuseAsync(HttpContext context, HttpStatusCode status, string text)
+    {
+        context.Response.StatusCode = (int)status;
+        context.Response.ContentType = "text/plain; charset=utf-8";
+        await context.Response.WriteAsync(text + "\n");
+        return "error";
+    }
+
+    [LoggerMessage(200, LogLevel.Warning, "{Webhook}: {Request} was denied, since checking it took too long or nobody waited for it. Look for what slows the API server down.")]
+    private partial void LogLate(string webhook, AdmissionRequest request);
+
+    [LoggerMessage(201, LogLevel.Warning, "{Webhook}: {Request} was denied: {Message} ({Cause})")]
+    private partial void LogUndecided(string webhook, AdmissionRequest request, string message, string? cause);
+
+    [LoggerMessage(202, LogLevel.Error, "{Webhook}: {Request} was denied after a fault of the operator: {Fault}\n{Stack}")]
+    private partial void LogFault(string webhook, AdmissionRequest request, string fault, string? stack);
+}

@@ -1,0 +1,63 @@
+using System.Net;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Microsoft.Extensions.Options;
+using Superserve.Core.Providers;
+using Superserve.Core.Secrets;
+
+namespace Superserve.Operator.Configuration;
+
+/// <summary>A mistake of the installation's that ends the program, with a message that says what to change.</summary>
+public sealed class UsageException(string message) : Exception(message);
+
+/// <summary>Reads what an installation says of its operator.</summary>
+public static class OptionsReader
+{
+    /// <summary>The options of a file; a field that is not there has its default.</summary>
+    /// <exception cref="UsageException">The file cannot be used.</exception>
+    public static OperatorOptions Read(string file)
+    {
+        OperatorOptions? options;
+        try
+        {
+            options = JsonSerializer.Deserialize(File.ReadAllBytes(file), OptionsJson.Default.OperatorOptions);
+        }
+        catch (JsonException exception)
+        {
+            throw new UsageException($"{file} cannot be used: {exception.Path}: {exception.Message}");
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"{file} cannot be read: {exception.Message}");
+        }
+
+        if (options is null) throw new UsageException($"{file} holds null; write an object, as {{}} for the defaults.");
+        ValidateOptionsResult result = new OperatorOptionsValidator().Validate(null, options);
+        List<string> errors = [.. result.Failures ?? []];
+        if (!IPAddress.TryParse(options.ListenAddress, out _)) errors.Add($"listenAddress: '{options.ListenAddress}' is not an address; write :: for all, or 127.0.0.1");
+        if (errors.Count > 0) throw new UsageException($"{file} cannot be used:\n" + string.Join('\n', errors.Select(error => "  " + error)));
+        return options;
+    }
+
+    /// <summary>The built-in providers and the installation's own.</summary>
+    /// <exception cref="UsageException">The file cannot be used.</exception>
+    public static ProviderCatalog ReadProviders(string? file)
+    {
+        if (file is null) return ProviderCatalog.BuiltIn;
+        List<SpecError> errors = [];
+        try
+        {
+            if (ProviderCatalog.TryParse(File.ReadAllBytes(file), errors) is { } own) return ProviderCatalog.BuiltIn.With(own);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            errors.Add(new("", exception.Message));
+        }
+
+        throw new UsageException($"the providers of {file} cannot be used:\n" + string.Join('\n', errors.Select(error => "  " + error)));
+    }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip)]
+[JsonSerializable(typeof(OperatorOptions))]
+internal sealed partial class OptionsJson : JsonSerializerContext;

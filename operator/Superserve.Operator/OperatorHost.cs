@@ -1,0 +1,145 @@
+using System.Net;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using OpenTelemetry.Metrics;
+using Superserve.Kubernetes;
+using Superserve.Kubernetes.Api;
+using Superserve.Kubernetes.Leadership;
+using Superserve.Kubernetes.Writing;
+using Superserve.Operator.Admission;
+using Superserve.Operator.Bindings;
+using Superserve.Operator.Certificates;
+using Superserve.Operator.Cluster;
+using Superserve.Operator.Configuration;
+using Superserve.Operator.Health;
+using Superserve.Operator.Metrics;
+using Superserve.Operator.Reconciling;
+using Superserve.Operator.Resources;
+using Superserve.Operator.Secrets;
+
+namespace Superserve.Operator;
+
+/// <summary>Puts the operator together. Every replica serves admission; the leader alone writes status.</summary>
+internal static class OperatorHost
+{
+    private const string LeaseName = "superserve-operator";
+
+    /// <summary>Builds what runs; nothing listens yet, and nothing was asked.</summary>
+    /// <exception cref="UsageException">The options cannot be used.</exception>
+    public static WebApplication Build(OperatorOptions options, string? kubeconfig, LogLevel logLevel)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Logging.SetMinimumLevel(logLevel);
+        // Only what this project logs: libraries quote requests, which hold what nobody should read.
+        builder.Logging.AddFilter((category, level) => category?.StartsWith("Superserve.", StringComparison.Ordinal) == true && level >= logLevel);
+        builder.Logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss'Z' ";
+            console.UseUtcTimestamp = true;
+        });
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel((_, kestrel) => Listen(kestrel, options));
+        builder.Services.AddRoutingCore();
+
+        TimeProvider time = TimeProvider.System;
+        IServiceCollection services = builder.Services;
+        services.AddSingleton<IHostLifetime, CommandLifetime>();
+        services.AddSingleton(time);
+        services.AddSingleton(options);
+        services.AddMetrics();
+        services.AddSingleton<KubernetesMetrics>();
+        services.AddSingleton<OperatorMetrics>();
+        services.AddSingleton(OptionsReader.ReadProviders(options.ProvidersFile));
+        services.AddSingleton(kubeconfig is null ? KubernetesConnection.Create(time) : KubernetesConnection.FromKubeconfig(time, kubeconfig));
+
+        services.AddSingleton<CoreSecretCache>();
+        services.AddSingleton<ClusterCache>();
+        services.AddHostedService(provider => provider.GetRequiredService<ClusterCache>());
+        services.AddCertificates(options);
+
+        services.AddSingleton<AccessReviewer>();
+        services.AddSingleton<AdmissionEndpoints>();
+        services.AddSingleton<SecretValidator>();
+        services.AddSingleton<BindingValidator>();
+
+        services.AddSingleton(provider => ActivatorUtilities.CreateInstance<EventRecorder>(provider, "superserve.ai/operator", Environment.MachineName));
+        services.AddSingleton(provider => new Applier(provider.GetRequiredService<KubernetesConnection>(), ClusterCache.StatusManager));
+        services.AddSingleton<StatusWriter<SecretResource>>();
+        services.AddSingleton<StatusWriter<SandboxBindingResource>>();
+        services.AddSingleton<SecretReconciler>();
+        services.AddSingleton<BindingReconciler>();
+        services.AddSingleton<StatusControllers>();
+        LeaderElectionOptions lease = new(options.Namespace, LeaseName);
+        services.AddSingleton(provider => new LeaderElection(
+            new LeaseStore(provider.GetRequiredService<KubernetesConnection>(), lease), lease, () => Environment.Exit(1),
+            provider.GetRequiredService<KubernetesMetrics>(), time, provider.GetRequiredService<ILogger<LeaderElection>>()));
+        services.AddHostedService(provider => ActivatorUtilities.CreateInstance<Leader>(provider));
+
+        services.AddSingleton<Readiness>();
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(KubernetesMetrics.MeterName, OperatorMetrics.MeterName).AddPrometheusExporter(exporter =>
+        {
+            exporter.ScrapeResponseCacheDurationMilliseconds = 0;
+            exporter.ScopeInfoEnabled = false;
+            exporter.TargetInfoEnabled = false;
+        }));
+
+        WebApplication app = builder.Build();
+        Map(app, options);
+        return app;
+    }
+
+    /// <summary>Reports unready and goes on answering until nobody asks: Endpoints take a while to forget a pod.</summary>
+    public static Task DrainAsync(WebApplication app, OperatorOptions options)
+    {
+        app.Services.GetRequiredService<Readiness>().Drain();
+        return Task.Delay(TimeSpan.FromSeconds(options.DrainSeconds), TimeProvider.System);
+    }
+
+    private static void Listen(KestrelServerOptions kestrel, OperatorOptions options)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxConcurrentConnections = 4096;
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+        kestrel.Limits.MaxRequestBodySize = AdmissionEndpoints.MaxBodyBytes;
+        ServingCertificates certificates = kestrel.ApplicationServices.GetRequiredService<ServingCertificates>();
+        On(options.WebhookPort, listen => listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = certificates.OnConnection }));
+        On(options.HealthPort);
+        On(options.MetricsPort);
+
+        void On(int port, Action<ListenOptions>? configure = null)
+        {
+            // ListenAnyIP copes with a node without IPv6, where :: cannot be opened.
+            if (options.ListenAddress == "::") kestrel.ListenAnyIP(port, configure ?? (_ => { }));
+            else kestrel.Listen(IPAddress.Parse(options.ListenAddress), port, configure ?? (_ => { }));
+        }
+    }
+
+    /// <summary>Each port answers what is its own, and nothing of another's.</summary>
+    private static void Map(WebApplication app, OperatorOptions options)
+    {
+        OnPort(options.WebhookPort, routes =>
+        {
+            AdmissionEndpoints admission = app.Services.GetRequiredService<AdmissionEndpoints>();
+            admission.Map(routes, AdmissionEndpoints.SecretsPath, app.Services.GetRequiredService<SecretValidator>());
+            admission.Map(routes, AdmissionEndpoints.BindingsPath, app.Services.GetRequiredService<BindingValidator>());
+        });
+        OnPort(options.HealthPort, routes => routes.MapHealth());
+        app.MapWhen(context => context.Connection.LocalPort == options.MetricsPort, branch => branch.UseOpenTelemetryPrometheusScrapingEndpoint("/metrics"));
+
+        void OnPort(int port, Action<IEndpointRouteBuilder> map) => app.MapWhen(
+            context => context.Connection.LocalPort == port,
+            branch =>
+            {
+                branch.UseRouting();
+                branch.UseEndpoints(map);
+            });
+    }
+
+    /// <summary>The command waits for signals; the host's own lifetime would stop at once, without draining.</summary>
+    private sealed class CommandLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+}

@@ -1,0 +1,16 @@
+using Superserve.Kubernetes.Leadership;
+using Superserve.Kubernetes.Writing;
+using Superserve.Operator.Certificates;
+
+namespace Superserve.Operator.Reconciling;
+
+/// <summary>What one replica alone does: status, and the CAs in the webhook configurations. And Events, which each replica sends.</summary>
+public sealed class Leader(LeaderElection election, StatusControllers controllers, EventRecorder events, CaBundleController? caBundles = null) : BackgroundService
+{
+    /// <inheritdoc />
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Task.WhenAll(events.RunAsync(stoppingToken), election.RunAsync(LeadAsync, stoppingToken));
+
+    private Task LeadAsync(CancellationToken cancellationToken) =>
+        Task.WhenAll(controllers.RunAsync(cancellationToken), caBundles?.RunAsync(cancellationToken) ?? Task.CompletedTask);
+}
