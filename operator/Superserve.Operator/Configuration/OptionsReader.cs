@@ -13,6 +13,14 @@ public sealed class UsageException(string message) : Exception(message);
 /// <summary>Reads what an installation says of its operator.</summary>
 public static class OptionsReader
 {
+    // By reflection: generated code sets every property, and the defaults of those that a file leaves out would be lost.
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        ReadCommentHandling = JsonCommentHandling.Skip,
+    };
+
     /// <summary>The options of a file; a field that is not there has its default.</summary>
     /// <exception cref="UsageException">The file cannot be used.</exception>
     public static OperatorOptions Read(string file)
@@ -20,7 +28,7 @@ public static class OptionsReader
         OperatorOptions? options;
         try
         {
-            options = JsonSerializer.Deserialize(File.ReadAllBytes(file), OptionsJson.Default.OperatorOptions);
+            options = JsonSerializer.Deserialize<OperatorOptions>(File.ReadAllBytes(file), Json);
         }
         catch (JsonException exception)
         {
@@ -57,7 +65,3 @@ public static class OptionsReader
         throw new UsageException($"the providers of {file} cannot be used:\n" + string.Join('\n', errors.Select(error => "  " + error)));
     }
 }
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, ReadCommentHandling = JsonCommentHandling.Skip)]
-[JsonSerializable(typeof(OperatorOptions))]
-internal sealed partial class OptionsJson : JsonSerializerContext;
