@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Superserve.Core.Secrets;
 using Superserve.Sidecar.Commands;
 
 RootCommand root = new("The egress sidecar of Superserve: sandboxed code uses stand-ins, and the sidecar swaps in the credentials, for the allowed hosts only.")
@@ -9,7 +10,7 @@ RootCommand root = new("The egress sidecar of Superserve: sandboxed code uses st
 
 try
 {
-    Hardening.Apply();
+    ProcessMemory.Protect();
     return await root.Parse(args).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
 }
 catch (UsageException exception)

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
 using System.Threading.RateLimiting;
+using Microsoft.AspNetCore.Http.Features;
 using Superserve.Operator.Metrics;
 
 namespace Superserve.Operator.Admission;
@@ -142,6 +143,9 @@ public sealed partial class AdmissionEndpoints : IDisposable
     /// <summary>The body, or null once it has been refused.</summary>
     private static async Task<ReadOnlyMemory<byte>?> ReadBodyAsync(HttpContext context, CancellationToken cancellationToken)
     {
+        // Kestrel's own limit cuts the connection, often before the caller has read why; this one answers, and Kestrel then reads the
+        // rest away for a few seconds at most.
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = null;
         try
         {
             ArrayBufferWriter<byte> body = new();

@@ -21,6 +21,10 @@ public sealed class BindingValidator(AccessReviewer access, KubernetesConnection
     private const int MaxSecrets = 64;
     private const int MaxPassthrough = 64;
     private const int MaxConcurrent = 4;
+    private const int MaxShown = 64;
+
+    // The API server cuts warnings off after 4 KiB.
+    private const int MaxMissingShown = 8;
 
     private static readonly ResourceKind SuperserveSecret = ResourceKind.Of<SecretResource>();
 
@@ -32,6 +36,7 @@ public sealed class BindingValidator(AccessReviewer access, KubernetesConnection
 
         List<SpecError> errors = [];
         SelectorSyntax.Check(spec.Selector, "spec.selector", errors);
+        if (spec is { Secrets: null, Network: null }) errors.Add(new("spec", "the binding gives nothing: write secrets, network or both"));
         CheckSecrets(spec.Secrets ?? [], errors);
         // The mode, Enforce or LogOnly, makes no difference to what is well written.
         NetworkPolicy.TryParse(spec.Network?.AllowOut, spec.Network?.DenyOut, NetworkMode.Enforce, PublicSuffixList.Embedded, "spec.network", errors, out _);
@@ -53,12 +58,16 @@ public sealed class BindingValidator(AccessReviewer access, KubernetesConnection
         for (int i = 0; i < secrets.Count && i < MaxSecrets; i++)
         {
             string path = $"spec.secrets[{i}]";
-            if (secrets[i] is not { Env: { Length: > 0 } env, SecretName.Length: > 0 })
+            if (secrets[i] is not { Env: { Length: > 0 } env, SecretName: { Length: > 0 } name })
                 errors.Add(new(path, "env or secretName is missing; write {env: API_KEY, secretName: the-superserve-secret}"));
+            else if (ReviewedSpec.CheckName(name) is { } error) errors.Add(new(path + ".secretName", error));
+            else if (!IsVariable(env)) errors.Add(new(path + ".env", $"'{(env.Length > MaxShown ? env[..MaxShown] + "…" : env)}' is not the name of an environment variable: letters, digits and '_', not starting with a digit, as API_KEY"));
             else if (ReservedVariables.Holds(env)) errors.Add(new(path + ".env", ReservedVariables.Refusal(env)));
             else if (!variables.Add(env)) errors.Add(new(path + ".env", $"the variable {env} has a secret already; give each variable once"));
         }
     }
+
+    private static bool IsVariable(string name) => !char.IsAsciiDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');
 
     private static void CheckPassthrough(IReadOnlyList<string> names, List<SpecError> errors)
     {
@@ -76,13 +85,15 @@ public sealed class BindingValidator(AccessReviewer access, KubernetesConnection
             warnings.Add("spec.expiresAt has passed: the binding gives nothing; write a time to come, or remove it");
         if (spec.Passthrough is { Count: > 0 })
             warnings.Add("spec.passthrough: these names are open to fronting, since nobody sees which host is asked for inside their connections");
-        foreach (string name in await FindMissingAsync(request.Namespace, names, cancellationToken))
+        string[] missing = await FindMissingAsync(request.Namespace, names, cancellationToken);
+        foreach (string name in missing.Take(MaxMissingShown))
             warnings.Add($"the Superserve Secret \"{name}\" does not exist yet: requests that need it are refused (503) until it does");
+        if (missing.Length > MaxMissingShown) warnings.Add($"{missing.Length - MaxMissingShown} more of the Superserve Secrets do not exist yet");
         return warnings;
     }
 
     // After the access reviews: what exists is said only to whom may use it.
-    private async Task<IEnumerable<string>> FindMissingAsync(string inNamespace, string[] names, CancellationToken cancellationToken)
+    private async Task<string[]> FindMissingAsync(string inNamespace, string[] names, CancellationToken cancellationToken)
     {
         ConcurrentBag<string> missing = [];
         ParallelOptions options = new() { MaxDegreeOfParallelism = MaxConcurrent, CancellationToken = cancellationToken };
@@ -101,7 +112,7 @@ public sealed class BindingValidator(AccessReviewer access, KubernetesConnection
                 // Only a warning hangs on it, and the binding's status will say the same.
             }
         });
-        return missing.Order(StringComparer.Ordinal);
+        return [.. missing.Order(StringComparer.Ordinal)];
     }
 
     private static string Refusal(AdmissionRequest request, Access use) =>

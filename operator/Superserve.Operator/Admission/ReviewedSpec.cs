@@ -1,12 +1,20 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using k8s;
 using Superserve.Operator.Resources;
 
 namespace Superserve.Operator.Admission;
 
 /// <summary>What the validators of our own resources share: is there a new spec to judge, and how does it read?</summary>
-internal static class ReviewedSpec
+internal static partial class ReviewedSpec
 {
+    private const int MaxNameLength = 253;
+
+    /// <summary>What is wrong with the name of a Secret; null for nothing. It goes into paths and the log, so it is not left to the CRD alone.</summary>
+    public static string? CheckName(string name) => name.Length <= MaxNameLength && ResourceName().IsMatch(name)
+        ? null
+        : "this is not the name of a Secret; write lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
+
     /// <summary>
     /// Reads the object where its spec is new. Otherwise there is no object, and <paramref name="decision"/> is the answer: an
     /// update that leaves the spec as it is, such as one of labels or finalizers, needs no right and no valid spec; the spec was
@@ -36,10 +44,13 @@ internal static class ReviewedSpec
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             string path = (exception as JsonException)?.Path is { Length: > 2 } at ? $" at {at[2..]}" : "";
-            decision = AdmissionDecision.Invalid($"the object cannot be read{path}: a value has the wrong type; `kubectl explain` shows the types");
+            decision = AdmissionDecision.Invalid($"the object cannot be read{path}: a value has another type than the CRD says");
             return null;
         }
     }
+
+    [GeneratedRegex(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\z")]
+    private static partial Regex ResourceName();
 
     private static bool HasSameSpec(JsonElement value, JsonElement? old) =>
         old is { } before && before.TryGetProperty("spec", out JsonElement oldSpec) && value.TryGetProperty("spec", out JsonElement spec)

@@ -28,7 +28,7 @@ public sealed class SecretValidator(ProviderCatalog catalog, AccessReviewer acce
             coreSecret = "";
             errors.Add(new("spec.valueFrom", "the place of the credential is missing; write secretKeyRef: {name: my-credentials, key: token}, a core Secret of this namespace and a key in it"));
         }
-
+        else if (ReviewedSpec.CheckName(coreSecret) is { } error) errors.Add(new("spec.valueFrom.secretKeyRef.name", error));
         SecretDefinition.TryCreate(spec, "spec", catalog, PublicSuffixList.Embedded, errors, out _);
         if (errors.Count > 0) return AdmissionDecision.Invalid(errors);
 

@@ -1,9 +1,9 @@
 using System.Runtime.InteropServices;
 
-namespace Superserve.Sidecar.Commands;
+namespace Superserve.Core.Secrets;
 
 /// <summary>Keeps the memory of a process that holds credentials to itself.</summary>
-internal static partial class Hardening
+public static partial class ProcessMemory
 {
     private const int SetDumpable = 4;
     private const int CoreLimit = 4;
@@ -12,7 +12,7 @@ internal static partial class Hardening
     /// No core dump, and no other process of the same user may attach or read <c>/proc/PID/mem</c> or <c>environ</c> (prctl(2),
     /// PR_SET_DUMPABLE). A process with CAP_SYS_PTRACE still may.
     /// </summary>
-    public static void Apply()
+    public static void Protect()
     {
         ResourceLimit none = default;
         if (prctl(SetDumpable, 0, 0, 0, 0) != 0 || setrlimit(CoreLimit, none) != 0)
