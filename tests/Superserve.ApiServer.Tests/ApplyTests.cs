@@ -33,6 +33,16 @@ public class ApplyTests : ServerTest
     }
 
     [Fact]
+    public async Task An_item_that_is_no_longer_applied_goes_with_what_others_changed_in_it()
+    {
+        await ApplyAsync(One, Samples.Gadget(spec: "{size: small, parts: [{name: a, weight: 1}, {name: b, weight: 1}]}"), "me");
+        (int code, _) = await AskAsync(Http, HttpMethod.Patch, $"{One}?fieldManager=other", """[{"op": "add", "path": "/spec/parts/1/color", "value": "red"}]""", "application/json-patch+json");
+        Assert.Equal(200, code);
+        (_, JsonNode value) = await ApplyAsync(One, Samples.Gadget(spec: "{size: small, parts: [{name: a, weight: 1}]}"), "me");
+        Assert.Equal("""[{"name":"a","weight":1}]""", value["spec"]!["parts"]!.ToJsonString());
+    }
+
+    [Fact]
     public async Task Values_of_a_set_join_and_an_atomic_list_is_replaced()
     {
         await ApplyAsync(One, Samples.Gadget(spec: "{size: small, tags: [a, b], hosts: [x]}"), "me");

@@ -6,7 +6,6 @@ using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Caching;
 using Superserve.Kubernetes.Controllers;
 using Superserve.Kubernetes.Queueing;
-using Superserve.Kubernetes.Writing;
 using Superserve.Operator.Configuration;
 
 namespace Superserve.Operator.Certificates;
@@ -15,6 +14,10 @@ namespace Superserve.Operator.Certificates;
 /// Tells the API server which CAs the operator's certificates are signed by: keeps <c>caBundle</c> in the webhook configurations that
 /// the chart installs without one. A field manager of its own owns that field alone, so that neither side undoes the other's work.
 /// An object that is not there is never made. For the leader, and not where cert-manager does the same.
+/// <para>
+/// A JSON patch, and not server-side apply: an applied field of a webhook comes with ownership of the webhook itself, and a chart that
+/// drops a webhook would be refused, because what is left of it, a name and a bundle, is not valid.
+/// </para>
 /// </summary>
 public sealed class CaBundleController : IDisposable
 {
@@ -24,7 +27,7 @@ public sealed class CaBundleController : IDisposable
     private const string Name = "ca-bundle";
 
     private readonly ServingCertificates _serving;
-    private readonly Applier _applier;
+    private readonly KubernetesConnection _connection;
     private readonly WorkQueue<ITarget> _queue;
     private readonly Controller<ITarget> _controller;
     private readonly ITarget[] _targets;
@@ -39,22 +42,22 @@ public sealed class CaBundleController : IDisposable
         ILoggerFactory loggers)
     {
         _serving = serving;
-        _applier = new Applier(connection, FieldManager);
+        _connection = connection;
         _queue = new WorkQueue<ITarget>(Name, metrics, time);
         _controller = new Controller<ITarget>(Name, _queue, ReconcileAsync, metrics, time, loggers.CreateLogger<Controller<ITarget>>());
         _targets =
         [
             Watch<V1ValidatingWebhookConfiguration>(
-                options.WebhookConfigurationName, (live, bundle) => Webhooks(live.Webhooks?.Select(webhook => webhook.Name), bundle)),
+                options.WebhookConfigurationName, (live, bundle) => Webhooks(live.Webhooks?.Select(webhook => (webhook.Name, webhook.ClientConfig)), bundle)),
             Watch<V1MutatingWebhookConfiguration>(
-                options.WebhookConfigurationName, (live, bundle) => Webhooks(live.Webhooks?.Select(webhook => webhook.Name), bundle)),
+                options.WebhookConfigurationName, (live, bundle) => Webhooks(live.Webhooks?.Select(webhook => (webhook.Name, webhook.ClientConfig)), bundle)),
         ];
 
-        Target<T> Watch<T>(string name, Func<T, byte[], object?> fields)
+        Target<T> Watch<T>(string name, Func<T, byte[], IEnumerable<Operation>> missing)
             where T : class, IKubernetesObject<V1ObjectMeta>
         {
-            InformerOptions watched = new() { FieldSelector = $"metadata.name={name}", FieldManager = FieldManager };
-            Target<T> target = new(new ObjectKey("", name), new Informer<T>(connection, watched, metrics, time, loggers.CreateLogger<Informer<T>>()), fields);
+            InformerOptions watched = new() { FieldSelector = $"metadata.name={name}" };
+            Target<T> target = new(new ObjectKey("", name), new Informer<T>(connection, watched, metrics, time, loggers.CreateLogger<Informer<T>>()), missing);
             target.Informer.Subscribe(change => _queue.Add(target));
             return target;
         }
@@ -89,16 +92,18 @@ public sealed class CaBundleController : IDisposable
     private async Task<Result> ReconcileAsync(ITarget target, CancellationToken cancellationToken)
     {
         // Without a bundle yet, its coming adds all targets.
-        if (_serving.TrustBundle is { } bundle) await target.ApplyAsync(_applier, Encoding.ASCII.GetBytes(bundle), cancellationToken);
+        if (_serving.TrustBundle is { } bundle) await target.PatchAsync(_connection, Encoding.ASCII.GetBytes(bundle), cancellationToken);
         return Result.Done;
     }
 
-    /// <summary>The list is keyed by name; all other fields of a webhook are the chart's.</summary>
-    private static object? Webhooks(IEnumerable<string>? names, byte[] bundle)
-    {
-        object[] webhooks = [.. (names ?? []).Select(name => new { name, clientConfig = new { caBundle = bundle } })];
-        return webhooks.Length == 0 ? null : new { webhooks };
-    }
+    /// <summary>A webhook is patched by its place; should that have changed, the test of its name fails, and it is tried again.</summary>
+    private static IEnumerable<Operation> Webhooks(IEnumerable<(string Name, Admissionregistrationv1WebhookClientConfig Client)>? webhooks, byte[] bundle) =>
+        (webhooks ?? []).SelectMany((webhook, index) => bundle.AsSpan().SequenceEqual(webhook.Client.CaBundle)
+            ? (Operation[])[]
+            : [new("test", $"/webhooks/{index}/name", webhook.Name), new("add", $"/webhooks/{index}/clientConfig/caBundle", bundle)]);
+
+    /// <summary>One of a JSON patch.</summary>
+    private sealed record Operation(string Op, string Path, object Value);
 
     /// <summary>An object with a bundle in it.</summary>
     private interface ITarget
@@ -107,10 +112,13 @@ public sealed class CaBundleController : IDisposable
 
         Task RunAsync(CancellationToken cancellationToken);
 
-        Task ApplyAsync(Applier applier, byte[] bundle, CancellationToken cancellationToken);
+        Task PatchAsync(KubernetesConnection connection, byte[] bundle, CancellationToken cancellationToken);
     }
 
-    private sealed class Target<T>(ObjectKey key, Informer<T> informer, Func<T, byte[], object?> fields) : ITarget
+    /// <param name="key">Which object.</param>
+    /// <param name="informer">What is known of it.</param>
+    /// <param name="missing">What has to be done for it to have the bundle; nothing where it has.</param>
+    private sealed class Target<T>(ObjectKey key, Informer<T> informer, Func<T, byte[], IEnumerable<Operation>> missing) : ITarget
         where T : class, IKubernetesObject<V1ObjectMeta>
     {
         public Informer<T> Informer => informer;
@@ -119,10 +127,13 @@ public sealed class CaBundleController : IDisposable
 
         public Task RunAsync(CancellationToken cancellationToken) => informer.RunAsync(cancellationToken);
 
-        public async Task ApplyAsync(Applier applier, byte[] bundle, CancellationToken cancellationToken)
+        public async Task PatchAsync(KubernetesConnection connection, byte[] bundle, CancellationToken cancellationToken)
         {
-            if (informer.Store.Get(key) is { } live && fields(live, bundle) is { } wanted)
-                await applier.ApplyAsync(key, wanted, live, cancellationToken: cancellationToken);
+            if (informer.Store.Get(key) is not { } live) return;
+            Operation[] patch = [.. missing(live, bundle)];
+            if (patch.Length == 0) return;
+            string path = $"{ResourceKind.Of<T>().ObjectPath(key)}?fieldManager={FieldManager}";
+            await connection.SendAsync<T>(HttpMethod.Patch, path, patch, "application/json-patch+json", cancellationToken);
         }
 
         public override string ToString() => $"{typeof(T).Name} {key}";

@@ -196,7 +196,11 @@ public abstract partial class KeptSecret<T> : BackgroundService
             {
                 Name = _key.Name,
                 NamespaceProperty = _key.Namespace,
-                Labels = new Dictionary<string, string> { ["app.kubernetes.io/part-of"] = "superserve", ["app.kubernetes.io/managed-by"] = "superserve-operator" },
+                Labels = new Dictionary<string, string>
+                {
+                    ["app.kubernetes.io/part-of"] = "superserve",
+                    ["app.kubernetes.io/managed-by"] = "superserve-operator",
+                },
             },
             Type = "Opaque",
             Immutable = IsImmutable ? true : null,

@@ -60,7 +60,8 @@ public sealed partial class MountedCertificates : BackgroundService
                 LogLoaded(_directory, context.TargetCertificate.NotAfter.ToUniversalTime());
             }
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or CryptographicException or ArgumentException or InvalidDataException)
+        catch (Exception exception)
+            when (exception is IOException or UnauthorizedAccessException or CryptographicException or ArgumentException or InvalidDataException)
         {
             problem = $"The certificates in {_directory} cannot be used: {exception.Message} "
                 + (_served is null ? "There is none to serve until they are right." : "The ones before are served until they are right.")
@@ -91,8 +92,13 @@ public sealed partial class MountedCertificates : BackgroundService
         built.ChainPolicy.DisableCertificateDownloads = true;
         built.ChainPolicy.VerificationTime = _time.GetUtcNow().UtcDateTime;
         if (!built.Build(leaf))
-            throw new InvalidDataException($"tls.crt cannot be verified with ca.crt ({string.Join(", ", built.ChainStatus.Select(status => status.Status).Distinct())}).");
-        return (SslStreamCertificateContext.Create(leaf, chain, offline: true), string.Concat(authorities.Select(authority => authority.ExportCertificatePem() + "\n")));
+        {
+            IEnumerable<X509ChainStatusFlags> reasons = built.ChainStatus.Select(status => status.Status).Distinct();
+            throw new InvalidDataException($"tls.crt cannot be verified with ca.crt ({string.Join(", ", reasons)}).");
+        }
+
+        string trustBundle = string.Concat(authorities.Select(authority => authority.ExportCertificatePem() + "\n"));
+        return (SslStreamCertificateContext.Create(leaf, chain, offline: true), trustBundle);
     }
 
     private string Read(string name)

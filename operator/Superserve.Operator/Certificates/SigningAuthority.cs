@@ -126,10 +126,11 @@ internal sealed class SigningAuthority
             throw new UnusableSecretException($"{entry} is not a certificate in PEM");
         }
 
+        X509KeyUsageFlags usages = certificate.Extensions.OfType<X509KeyUsageExtension>().FirstOrDefault()?.KeyUsages ?? X509KeyUsageFlags.None;
         string? wrong =
             certificate.Extensions.OfType<X509BasicConstraintsExtension>().FirstOrDefault() is not { CertificateAuthority: true }
                 ? "is not a CA (basicConstraints)"
-            : (certificate.Extensions.OfType<X509KeyUsageExtension>().FirstOrDefault()?.KeyUsages & X509KeyUsageFlags.KeyCertSign) is not X509KeyUsageFlags.KeyCertSign
+            : !usages.HasFlag(X509KeyUsageFlags.KeyCertSign)
                 ? "must not sign certificates (keyUsage)"
             : !certificate.SubjectName.RawData.AsSpan().SequenceEqual(certificate.IssuerName.RawData)
                 ? "is not self-signed, and so no root that others could trust"

@@ -22,8 +22,9 @@ internal static class Merging
     }
 
     /// <summary>
-    /// Takes out what is in <paramref name="remove"/> and not in <paramref name="keep"/>. An item that somebody else has fields in
-    /// stays, with its keys; an object or a list that is empty for it goes, unless somebody keeps it.
+    /// Takes out what is in <paramref name="remove"/> and not in <paramref name="keep"/>. An item that somebody else applied stays, with
+    /// its keys; one that somebody else only has fields in, by an update, goes with them. An object or a list that is empty for it goes,
+    /// unless somebody keeps it.
     /// </summary>
     public static void Remove(JsonNode? value, Shape shape, FieldSet remove, FieldSet keep, IReadOnlyCollection<string>? keys = null)
     {
@@ -43,7 +44,7 @@ internal static class Merging
             {
                 JsonNode? item = items.FirstOrDefault(candidate => shape.ElementOf(candidate) == element);
                 if (item is null) continue;
-                if (!stays && below.IsMember) items.Remove(item);
+                if (kept is not { IsMember: true } && below.IsMember) items.Remove(item);
                 else if (shape.List == ListKind.Map) Remove(item, shape.Item, below, kept ?? new FieldSet(), [.. shape.Keys]);
             }
         }

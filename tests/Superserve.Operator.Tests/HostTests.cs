@@ -1,0 +1,172 @@
+using System.Net;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using k8s.Models;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Superserve.Kubernetes.Api;
+using Superserve.Kubernetes.Leadership;
+using Superserve.Operator.Configuration;
+using Superserve.Operator.Tests.Support;
+using Superserve.Testing;
+
+namespace Superserve.Operator.Tests;
+
+/// <summary>The operator as a whole, as its pod runs it.</summary>
+public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
+{
+    private const string OwnNamespace = "superserve-system";
+
+    [Fact]
+    public async Task It_is_ready_once_it_knows_the_cluster_and_has_its_certificates_and_answers_until_it_is_drained()
+    {
+        (WebApplication app, OperatorOptions options) = await BuildAsync();
+        await using (app)
+        {
+            await app.StartAsync();
+            await TestCluster.UntilAsync(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
+            Assert.Equal(HttpStatusCode.OK, Get($"http://127.0.0.1:{options.HealthPort}/healthz").Status);
+
+            Task drained = OperatorHost.DrainAsync(app, options);
+            (HttpStatusCode status, string text) = Get($"http://127.0.0.1:{options.HealthPort}/readyz");
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, "the replica is ending: other replicas answer\n"), (status, text));
+            Assert.Equal(HttpStatusCode.OK, Get($"http://127.0.0.1:{options.HealthPort}/healthz").Status);
+            await drained;
+            await app.StopAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Without_rights_it_says_what_is_missing_and_is_not_ready()
+    {
+        cluster.Server.AddUser("nobody");
+        (WebApplication app, OperatorOptions options) = await BuildAsync("nobody");
+        await using (app)
+        {
+            await app.StartAsync();
+            (HttpStatusCode status, string text) = Get($"http://127.0.0.1:{options.HealthPort}/readyz");
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, status);
+            Assert.Contains("sandboxbindings.superserve.ai have not been listed yet", text, StringComparison.Ordinal);
+            Assert.Contains("superserve-stand-in-key", text, StringComparison.Ordinal);
+            await app.StopAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Each_port_answers_its_own_paths_alone()
+    {
+        (WebApplication app, OperatorOptions options) = await BuildAsync();
+        await using (app)
+        {
+            await app.StartAsync();
+            await TestCluster.UntilAsync(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
+            Assert.Equal(HttpStatusCode.NotFound, Get($"http://127.0.0.1:{options.HealthPort}/metrics").Status);
+            Assert.Equal(HttpStatusCode.NotFound, Get($"http://127.0.0.1:{options.MetricsPort}/readyz").Status);
+            Assert.Equal(HttpStatusCode.NotFound, Get($"http://127.0.0.1:{options.HealthPort}/validate/secrets").Status);
+            Assert.Equal(HttpStatusCode.NotFound, Get($"https://127.0.0.1:{options.WebhookPort}/metrics").Status);
+            string metrics = Get($"http://127.0.0.1:{options.MetricsPort}/metrics").Text;
+            Assert.All(
+                ["controller_runtime_reconcile_total", "controller_runtime_reconcile_time_seconds_bucket", "workqueue_depth", "workqueue_queue_duration_seconds_bucket", "leader_election_master_status"],
+                name => Assert.Contains(name, metrics, StringComparison.Ordinal));
+            await app.StopAsync();
+        }
+    }
+
+    [Fact]
+    public async Task The_webhooks_get_a_bundle_that_the_served_certificate_verifies_by()
+    {
+        await cluster.Server.ApplyAsync((await Chart.RenderAsync("superserve", OwnNamespace)).Single(manifest => Chart.IsKind(manifest, "ValidatingWebhookConfiguration")));
+        (WebApplication app, OperatorOptions options) = await BuildAsync();
+        await using (app)
+        {
+            await app.StartAsync();
+            KubernetesConnection connection = cluster.Connect();
+            byte[]? bundle = null;
+            await TestCluster.UntilAsync(
+                () =>
+                {
+                    V1ValidatingWebhookConfiguration live = connection.SendAsync<V1ValidatingWebhookConfiguration>(
+                        HttpMethod.Get, "apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/superserve").GetAwaiter().GetResult();
+                    bundle = live.Webhooks.All(webhook => webhook.ClientConfig.CaBundle is not null) ? live.Webhooks[0].ClientConfig.CaBundle : null;
+                    return bundle is not null;
+                },
+                "the webhooks have a bundle");
+            X509Certificate2Collection roots = [];
+            roots.ImportFromPem(Encoding.ASCII.GetString(bundle!));
+            using SocketsHttpHandler handler = new()
+            {
+                SslOptions = new SslClientAuthenticationOptions
+                {
+                    CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck },
+                },
+            };
+            handler.SslOptions.CertificateChainPolicy.CustomTrustStore.AddRange(roots);
+            using HttpMessageInvoker client = new(handler);
+            using HttpRequestMessage request = new(HttpMethod.Post, $"https://127.0.0.1:{options.WebhookPort}/validate/secrets") { Content = new StringContent("{", Encoding.UTF8, "application/json") };
+            // The name that the API server checks.
+            request.Headers.Host = $"superserve-operator.{OwnNamespace}.svc";
+            using HttpResponseMessage response = await client.SendAsync(request, CancellationToken.None);
+            Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+            await app.StopAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Of_two_replicas_one_leads_and_both_answer()
+    {
+        (WebApplication first, OperatorOptions firstOptions) = await BuildAsync();
+        (WebApplication second, OperatorOptions secondOptions) = await BuildAsync();
+        await using (first)
+        await using (second)
+        {
+            await Task.WhenAll(first.StartAsync(), second.StartAsync());
+            foreach (OperatorOptions options in (OperatorOptions[])[firstOptions, secondOptions])
+                await TestCluster.UntilAsync(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the replica is ready");
+            await TestCluster.UntilAsync(() => Leads(first) != Leads(second), "one of them leads");
+            (WebApplication leader, WebApplication follower) = Leads(first) ? (first, second) : (second, first);
+            await leader.StopAsync();
+            await TestCluster.UntilAsync(() => Leads(follower), "the other one leads");
+            await follower.StopAsync();
+        }
+
+        static bool Leads(WebApplication app) => app.Services.GetRequiredService<LeaderElection>().IsLeader;
+    }
+
+    private async Task<(WebApplication App, OperatorOptions Options)> BuildAsync(string user = "admin")
+    {
+        await cluster.Server.ApplyAsync($"{{apiVersion: v1, kind: Namespace, metadata: {{name: {OwnNamespace}}}}}");
+        OperatorOptions options = new()
+        {
+            Namespace = OwnNamespace,
+            ListenAddress = "127.0.0.1",
+            WebhookPort = FreePort.Next(),
+            HealthPort = FreePort.Next(),
+            MetricsPort = FreePort.Next(),
+            DrainSeconds = 0,
+        };
+        cluster.Connect(user);
+        string kubeconfig = Path.Combine(Path.GetDirectoryName(cluster.Server.KubeconfigPath)!, $"kubeconfig-{user}");
+        return (OperatorHost.Build(options, kubeconfig, LogLevel.Warning), options);
+    }
+
+    private static (HttpStatusCode Status, string Text) Get(string url)
+    {
+        using SocketsHttpHandler handler = new();
+        // Whether its issuer is the right one is the test of the bundle above.
+        handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.Subject.Contains("superserve", StringComparison.Ordinal) == true;
+        using HttpMessageInvoker client = new(handler);
+        using HttpRequestMessage request = new(HttpMethod.Get, url);
+        try
+        {
+            using HttpResponseMessage response = client.Send(request, CancellationToken.None);
+            using StreamReader reader = new(response.Content.ReadAsStream());
+            return (response.StatusCode, reader.ReadToEnd());
+        }
+        catch (HttpRequestException)
+        {
+            return (default, "");
+        }
+    }
+}
