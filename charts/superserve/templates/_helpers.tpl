@@ -28,3 +28,10 @@ url: {{ printf "%s%s" (trimSuffix "/" .root.Values.webhook.url) .path }}
 service: {name: {{ include "superserve.name" .root }}, namespace: {{ .root.Release.Namespace }}, path: {{ .path }}, port: 443}
 {{- end -}}
 {{- end -}}
+
+{{/* Namespaces whose pods are looked at. Never the cluster's own and the operator's: its pods could not start without it. */}}
+{{- define "superserve.namespaceSelector" -}}
+matchLabels: {superserve.ai/injection: enabled}
+matchExpressions:
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {{ .Release.Namespace }}]}
+{{- end -}}
