@@ -1,12 +1,15 @@
 using System.Net;
+using System.Security.Cryptography;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using OpenTelemetry.Metrics;
+using Superserve.Core.Providers;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Leadership;
 using Superserve.Kubernetes.Writing;
 using Superserve.Operator.Admission;
+using Superserve.Operator.Admission.Pods;
 using Superserve.Operator.Bindings;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Cluster;
@@ -61,6 +64,8 @@ internal static class OperatorHost
         services.AddSingleton<AdmissionEndpoints>();
         services.AddSingleton<SecretValidator>();
         services.AddSingleton<BindingValidator>();
+        services.AddSingleton<INamespaceResources, NamespaceResources>();
+        services.AddSingleton(PodAdmissionOf);
 
         services.AddSingleton(provider => ActivatorUtilities.CreateInstance<EventRecorder>(provider, "superserve.ai/operator", Environment.MachineName));
         services.AddSingleton(provider => new Applier(provider.GetRequiredService<KubernetesConnection>(), ClusterCache.StatusManager));
@@ -95,6 +100,20 @@ internal static class OperatorHost
         return Task.Delay(TimeSpan.FromSeconds(options.DrainSeconds), TimeProvider.System);
     }
 
+    private static PodAdmission PodAdmissionOf(IServiceProvider services)
+    {
+        OperatorOptions options = services.GetRequiredService<OperatorOptions>();
+        ServingCertificates certificates = services.GetRequiredService<ServingCertificates>();
+        StandInKey key = services.GetRequiredService<StandInKey>();
+        return new PodAdmission(
+            services.GetRequiredService<INamespaceResources>(),
+            services.GetRequiredService<ProviderCatalog>(),
+            () => InjectionOptions.Of(options, certificates.TrustBundle ?? throw new CannotDecideException("the operator has no certificates yet; try again", null)),
+            () => key.IsReady ? key.Bytes.ToArray() : throw new CannotDecideException("the operator has no key for stand-ins yet; try again", null),
+            () => RandomNumberGenerator.GetBytes(SandboxId.RandomBytes),
+            services.GetRequiredService<TimeProvider>());
+    }
+
     private static void Listen(KestrelServerOptions kestrel, OperatorOptions options)
     {
         kestrel.AddServerHeader = false;
@@ -122,6 +141,9 @@ internal static class OperatorHost
             AdmissionEndpoints admission = app.Services.GetRequiredService<AdmissionEndpoints>();
             admission.Map(routes, AdmissionEndpoints.SecretsPath, app.Services.GetRequiredService<SecretValidator>());
             admission.Map(routes, AdmissionEndpoints.BindingsPath, app.Services.GetRequiredService<BindingValidator>());
+            PodAdmission pods = app.Services.GetRequiredService<PodAdmission>();
+            admission.Map(routes, PodAdmission.MutatePath, pods.Mutating);
+            admission.Map(routes, PodAdmission.ValidatePath, pods.Validating);
         });
         OnPort(options.HealthPort, routes => routes.MapHealth());
         app.MapWhen(context => context.Connection.LocalPort == options.MetricsPort, branch => branch.UseOpenTelemetryPrometheusScrapingEndpoint("/metrics"));

@@ -11,4 +11,4 @@ public interface IAdmissionHandler
 }
 
 /// <summary>What a decision needs could not be had now. The message is for the user, who is denied; the cause is for the log.</summary>
-public sealed class CannotDecideException(string message, Exception cause) : Exception(message, cause);
+public sealed class CannotDecideException(string message, Exception? cause) : Exception(message, cause);

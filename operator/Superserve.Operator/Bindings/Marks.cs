@@ -15,11 +15,17 @@ public static class Marks
     /// <summary>Annotation of such a pod, <c>true</c>: it may start before a binding selects it, as the pods of a warm pool do.</summary>
     public const string AllowUnboundAnnotation = "superserve.ai/allow-unbound";
 
-    /// <summary>Annotation that admission sets: 32 hexadecimal digits that no other pod has.</summary>
+    /// <summary>Annotation that admission sets: 32 hexadecimal digits that no other pod has; <see cref="SandboxId"/> makes them.</summary>
     public const string SandboxIdAnnotation = "superserve.ai/sandbox-id";
 
     /// <summary>Annotation that admission sets: what each variable's stand-in is derived from, as JSON.</summary>
     public const string StandInsAnnotation = "superserve.ai/stand-ins";
+
+    /// <summary>Annotation that admission sets: proof that what it added is as it made it.</summary>
+    public const string SealAnnotation = "superserve.ai/seal";
+
+    /// <summary>How the names of our containers and volumes begin, and those of nobody else.</summary>
+    public const string NamePrefix = "superserve-";
 
     /// <summary>The init container that captures the pod's network.</summary>
     public const string InitContainer = "superserve-init";

@@ -1,5 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
+using Superserve.Operator.Admission.Pods;
 
 namespace Superserve.Operator.Configuration;
 
@@ -25,6 +26,10 @@ public sealed record OperatorOptions
     /// <summary>Admission, over TLS.</summary>
     [Range(1, 65535)]
     public int WebhookPort { get; init; } = 16443;
+
+    /// <summary>Delivery to sidecars: gRPC over TLS.</summary>
+    [Range(1, 65535)]
+    public int DeliveryPort { get; init; } = 16444;
 
     /// <summary>/healthz and /readyz.</summary>
     [Range(1, 65535)]
@@ -53,6 +58,54 @@ public sealed record OperatorOptions
     /// <summary>How long a replica that was told to end goes on answering, until nobody sends it anything new.</summary>
     [Range(0, 300)]
     public int DrainSeconds { get; init; } = 5;
+
+    /// <summary>CIDRs of the cluster's own, which sandboxes reach only where a binding's allowOut opens them.</summary>
+    public IReadOnlyList<string> ClusterRanges { get; init; } = [];
+
+    /// <summary>What sandboxes are given.</summary>
+    [ValidateObjectMembers]
+    public SidecarOptions Sidecar { get; init; } = new();
+}
+
+/// <summary>The sidecars that admission puts into pods.</summary>
+public sealed record SidecarOptions
+{
+    /// <summary>The image.</summary>
+    [Required]
+    public string Image { get; init; } = "ghcr.io/superserve-k8s/superserve-sidecar:0.1.0";
+
+    /// <summary>When the kubelet pulls it.</summary>
+    [RegularExpression("^(Always|IfNotPresent|Never)$")]
+    public string ImagePullPolicy { get; init; } = "IfNotPresent";
+
+    /// <summary>Explicit or Transparent.</summary>
+    public CaptureMode Capture { get; init; } = CaptureMode.Explicit;
+
+    /// <summary>Runtime classes whose pods are captured explicitly in any case.</summary>
+    public IReadOnlyList<string> ExplicitRuntimeClasses { get; init; } = [];
+
+    /// <summary>Resource requests, by resource.</summary>
+    public IReadOnlyDictionary<string, string> Requests { get; init; } = new Dictionary<string, string> { ["cpu"] = "10m", ["memory"] = "64Mi" };
+
+    /// <summary>Resource limits, by resource.</summary>
+    public IReadOnlyDictionary<string, string> Limits { get; init; } = new Dictionary<string, string> { ["memory"] = "256Mi" };
+
+    /// <summary>What sidecars log.</summary>
+    [RegularExpression("^(Trace|Debug|Information|Warning|Error|Critical|None)$")]
+    public string LogLevel { get; init; } = "Information";
+
+    /// <summary>How long sidecars act on what they last heard while no operator answers, as 24h; null for as long as it takes.</summary>
+    [RegularExpression("^[1-9][0-9]{0,4}[smhd]$")]
+    public string? MaxSnapshotAge { get; init; } = "24h";
+
+    /// <summary>Gives the sidecar NET_ADMIN: before Linux 5.17 NET_RAW is not enough to mark a socket.</summary>
+    public bool NetAdmin { get; init; }
+
+    /// <summary>Further options of the sidecar's command line.</summary>
+    public IReadOnlyList<string> ExtraArgs { get; init; } = [];
+
+    /// <summary>Where sidecars find the operator, as host:port; null for the Service.</summary>
+    public string? OperatorAddress { get; init; }
 }
 
 /// <summary>Checks the attributes, without reflection.</summary>

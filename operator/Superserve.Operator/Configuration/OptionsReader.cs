@@ -19,6 +19,7 @@ public static class OptionsReader
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
         ReadCommentHandling = JsonCommentHandling.Skip,
+        Converters = { new JsonStringEnumConverter() },
     };
 
     /// <summary>The options of a file; a field that is not there has its default.</summary>
@@ -43,6 +44,8 @@ public static class OptionsReader
         ValidateOptionsResult result = new OperatorOptionsValidator().Validate(null, options);
         List<string> errors = [.. result.Failures ?? []];
         if (!IPAddress.TryParse(options.ListenAddress, out _)) errors.Add($"listenAddress: '{options.ListenAddress}' is not an address; write :: for all, or 127.0.0.1");
+        foreach (string range in options.ClusterRanges)
+            if (!IPNetwork.TryParse(range, out _)) errors.Add($"clusterRanges: '{range}' is not a CIDR; write a range without bits behind its prefix, as 10.96.0.0/12");
         if (errors.Count > 0) throw new UsageException($"{file} cannot be used:\n" + string.Join('\n', errors.Select(error => "  " + error)));
         return options;
     }

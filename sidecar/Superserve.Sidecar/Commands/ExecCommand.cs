@@ -3,6 +3,7 @@ using System.ComponentModel;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Superserve.Core.Snapshots;
+using Superserve.Core.Trust;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Trust;
 
@@ -68,12 +69,11 @@ internal static partial class ExecCommand
             if (!secret.IsDetached) environment[secret.Env] = secret.StandIn.Value;
 
         string proxy = $"http://{options.ProxyAddress}";
-        foreach (string name in (ReadOnlySpan<string>)["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]) environment[name] = proxy;
+        foreach (string name in TrustVariables.ProxyNames) environment[name] = proxy;
         // An exemption of the user's would lead around the sidecar, where a stand-in is worth nothing.
         environment.Remove("NO_PROXY");
         environment.Remove("no_proxy");
-        // Node's fetch heeds the proxy variables only when told to.
-        environment.TryAdd("NODE_USE_ENV_PROXY", "1");
+        environment.TryAdd(TrustVariables.NodeUseProxy, "1");
         foreach ((string name, string value) in trust.Variables)
         {
             // The system's own bundle is in ours; a bundle of the user's is not.
@@ -81,7 +81,7 @@ internal static partial class ExecCommand
             else Console.Error.WriteLine($"superserve-sidecar: {name} is set and stays as it is: programs that read it do not trust the sidecar. Unset it, or add {trust.Path}/ca.crt to the file that it names.");
         }
 
-        environment["JAVA_TOOL_OPTIONS"] = environment.TryGetValue("JAVA_TOOL_OPTIONS", out string? java) && !string.IsNullOrEmpty(java) ? $"{java} {trust.JavaOptions}" : trust.JavaOptions;
+        environment[TrustVariables.JavaToolOptions] = environment.TryGetValue(TrustVariables.JavaToolOptions, out string? java) && !string.IsNullOrEmpty(java) ? $"{java} {trust.JavaOptions}" : trust.JavaOptions;
     }
 
     private const int SigTerm = 15;

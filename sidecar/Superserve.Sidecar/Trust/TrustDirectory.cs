@@ -4,7 +4,7 @@ using System.Security.Cryptography.Pkcs;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Superserve.Core.Snapshots;
-using Superserve.Core.StandIns;
+using Superserve.Core.Trust;
 
 namespace Superserve.Sidecar.Trust;
 
@@ -14,9 +14,6 @@ namespace Superserve.Sidecar.Trust;
 /// </summary>
 internal sealed class TrustDirectory
 {
-    /// <summary>Java reads no truststore without a password by default; the content is public.</summary>
-    public const string JavaPassword = "changeit";
-
     private const UnixFileMode Readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
     private string? _written;
@@ -27,20 +24,10 @@ internal sealed class TrustDirectory
     public string Path { get; }
 
     /// <summary>The variables by which programs find the certificates; each is set only where the user has not.</summary>
-    public IReadOnlyList<(string Name, string Value)> Variables
-    {
-        get
-        {
-            string bundle = System.IO.Path.Combine(Path, "ca-bundle.crt");
-            string authority = System.IO.Path.Combine(Path, "ca.crt");
-            // Node and Deno add the file to their own roots; the others take it for all of them.
-            return [.. ReservedVariables.Trust.Select(name => (name, name is "NODE_EXTRA_CA_CERTS" or "DENO_CERT" ? authority : bundle))];
-        }
-    }
+    public IReadOnlyList<(string Name, string Value)> Variables => TrustVariables.In(Path);
 
     /// <summary>What Java takes; it is appended to a JAVA_TOOL_OPTIONS of the user's.</summary>
-    public string JavaOptions =>
-        $"-Djavax.net.ssl.trustStore={System.IO.Path.Combine(Path, "truststore.p12")} -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword={JavaPassword}";
+    public string JavaOptions => TrustVariables.JavaOptions(Path);
 
     /// <summary>Writes the certificates.</summary>
     public static TrustDirectory Create(string directory, PodAuthority authority, PublicRoots roots)
@@ -50,9 +37,9 @@ internal sealed class TrustDirectory
         string own = authority.Certificate.ExportCertificatePem() + "\n";
         StringBuilder bundle = new();
         foreach (X509Certificate2 root in roots.Certificates) bundle.Append(root.ExportCertificatePem()).Append('\n');
-        trust.Write("ca.crt", Encoding.ASCII.GetBytes(own));
-        trust.Write("ca-bundle.crt", Encoding.ASCII.GetBytes(bundle.Append(own).ToString()));
-        trust.Write("truststore.p12", JavaTrustStore(authority, roots));
+        trust.Write(TrustVariables.AuthorityFile, Encoding.ASCII.GetBytes(own));
+        trust.Write(TrustVariables.BundleFile, Encoding.ASCII.GetBytes(bundle.Append(own).ToString()));
+        trust.Write(TrustVariables.JavaTrustStoreFile, JavaTrustStore(authority, roots));
         return trust;
     }
 
@@ -64,7 +51,7 @@ internal sealed class TrustDirectory
             if (!secret.IsDetached) lines.Append(secret.Env).Append('=').Append(secret.StandIn.Value).Append('\n');
         string text = lines.ToString();
         if (text == _written) return;
-        Write("env", Encoding.ASCII.GetBytes(text));
+        Write(TrustVariables.StandInsFile, Encoding.ASCII.GetBytes(text));
         _written = text;
     }
 
@@ -79,7 +66,7 @@ internal sealed class TrustDirectory
         Add(authority.Certificate, "superserve");
         Pkcs12Builder builder = new();
         builder.AddSafeContentsUnencrypted(contents);
-        builder.SealWithMac(JavaPassword, HashAlgorithmName.SHA256, 1);
+        builder.SealWithMac(TrustVariables.JavaPassword, HashAlgorithmName.SHA256, 1);
         return builder.Encode();
 
         void Add(X509Certificate2 certificate, string alias)

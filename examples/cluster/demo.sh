@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# From kubectl apply to a swapped request, without a cluster: an API server in one process, the operator, real kubectl and helm, and
+# the containers of the pod that admission made run as processes of this machine. Shows what each of them sees, and ends by itself:
+# with status 0 only if everything happened as it should. Root, or a kernel that lets users make namespaces, is needed for the
+# pod's mounts; the ports 16002, 16021 and 16090 have to be free, as in a pod.
+#
+# usage: demo.sh SIDECAR OPERATOR APISERVER     (the binary, and two .dll files)
+set -euo pipefail
+
+sidecar=$(realpath "$1") operator=$(realpath "$2") apiserver=$(realpath "$3")
+source=$(realpath "$(dirname "$0")")
+root=$(realpath "$source/../..")
+work=$(mktemp -d)
+PATH=$root/artifacts/tools:$PATH
+export KUBECONFIG=$work/kubeconfig HOME=$work
+ns=superserve-quickstart
+failures=0
+pids=()
+
+finish() {
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+if [ -t 1 ]; then bold=$(printf "\033[1m") plain=$(printf "\033[0m"); else bold="" plain=""; fi
+say() { printf "\n%s%s%s\n" "$bold" "$*" "$plain"; }
+show() { printf '  %s\n' "$*"; }
+expect() { # expect WHAT COMMAND...: says whether it is so
+  local what=$1
+  shift
+  if "$@"; then show "ok: $what"; else show "FAILED: $what"; failures=$((failures + 1)); fi
+}
+is() { [ "$1" = "$2" ] || { show "  wanted: $2"; show "  got:    $1"; return 1; }; }
+holds() { grep -qF -- "$2" <<<"$1"; }
+lacks() { ! grep -qF -- "$2" <<<"$1"; }
+wait_for() { # wait_for WHAT COMMAND...: up to thirty seconds
+  local what=$1
+  shift
+  for _ in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
+  echo "$what: it did not come about." >&2
+  tail -n 40 "$work"/*.log >&2 || true
+  exit 1
+}
+free_ports() {
+  python3 - "$1" <<'PYTHON'
+import socket, sys
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+print(*(s.getsockname()[1] for s in sockets))
+PYTHON
+}
+
+read -r api webhook delivery health metrics service <<<"$(free_ports 6)"
+cd "$work"
+
+say "1. An API server, a service that plays api.anthropic.com, and the operator start"
+dotnet exec "$apiserver" --kubeconfig "$KUBECONFIG" --port "$api" >apiserver.log 2>&1 &
+pids+=($!)
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout service.key -out service.crt -days 2 \
+  -subj "/CN=demo service" -addext "subjectAltName=DNS:api.anthropic.com" 2>/dev/null
+python3 "$root/examples/local/service.py" "$service" service.crt service.key seen.txt >service.log 2>&1 &
+pids+=($!)
+wait_for "The API server answers" kubectl get --raw /readyz
+kubectl create namespace superserve-system >/dev/null
+# The chart, with the operator outside of the cluster and the service's name led to this machine.
+helm template superserve "$root/charts/superserve" -n superserve-system --set "webhook.url=https://127.0.0.1:$webhook" \
+  --set "webhook.port=$webhook,delivery.port=$delivery,drainSeconds=0" \
+  --set "sidecar.extraArgs={--upstream-host,api.anthropic.com=127.0.0.1:$service,--trusted-roots,$work/service.crt}" >chart.yaml
+kubectl apply --server-side -f chart.yaml >/dev/null
+kubectl get configmap superserve-operator -n superserve-system -o jsonpath='{.data.operator\.json}' >rendered.json
+python3 - "$health" "$metrics" <<'PYTHON'
+import json, sys
+options = json.load(open("rendered.json"))
+options.update(listenAddress="127.0.0.1", extraServingNames=["127.0.0.1"], healthPort=int(sys.argv[1]), metricsPort=int(sys.argv[2]))
+options["sidecar"]["operatorAddress"] = f"localhost:{options['deliveryPort']}"
+json.dump(options, open("operator.json", "w"))
+PYTHON
+dotnet exec "$operator" run --config operator.json --kubeconfig "$KUBECONFIG" >operator.log 2>&1 &
+pids+=($!)
+wait_for "The operator is ready" curl -sf --noproxy '*' "http://127.0.0.1:$health/readyz"
+wait_for "The webhooks have their CA" bash -c '[ "$(kubectl get mutatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 1 ] && [ "$(kubectl get validatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 3 ]'
+show "the operator is ready"
+
+say "2. The owner applies the quickstart: a credential, where it may go, which pods get it, and a pod"
+credential=sk-ant-api03-the-real-one-$(openssl rand -hex 12)
+sed "s/replace-me-with-a-key/$credential/" "$root/examples/quickstart.yaml" >quickstart.yaml
+kubectl apply --server-side -f quickstart.yaml | sed 's/^/  /'
+wait_for "The Superserve Secret is ready" kubectl wait -n "$ns" ssec/anthropic --for=condition=Ready --timeout=1s
+
+say "3. Admission has made a sandbox of the pod"
+pod=$(kubectl get pod agent -n "$ns" -o yaml)
+show "init containers: $(kubectl get pod agent -n "$ns" -o jsonpath='{.spec.initContainers[*].name}')"
+"$source/run-pod.py" env "$work" "$ns" agent >environment.txt
+grep -E '^(ANTHROPIC_API_KEY|HTTPS_PROXY|SSL_CERT_FILE)=' environment.txt | sed 's/^/  /'
+expect "the pod holds a stand-in" grep -q '^ANTHROPIC_API_KEY=sk-ant-' environment.txt
+expect "the pod holds no credential" lacks "$pod" the-real-one
+
+say "4. The pod's containers start: the sidecar gets what it needs from the operator"
+"$source/run-pod.py" sidecar "$work" "$ns" agent "$sidecar" >sidecar.log 2>&1 &
+pids+=($!)
+wait_for "The sidecar is ready" curl -sf --noproxy '*' http://127.0.0.1:16021/readyz
+wait_for "The binding is ready" kubectl wait -n "$ns" sbb/agent --for=condition=Ready --timeout=1s
+kubectl get superserve -n "$ns" | sed 's/^/  /'
+agent() { "$source/run-pod.py" exec "$work" "$ns" agent -- sh -c "$1"; }
+ask='curl -sS -o /run/answer.txt -w "%{http_code} " https://api.anthropic.com/v1/models -H "x-api-key: $ANTHROPIC_API_KEY" && cat /run/answer.txt'
+
+say "5. The sandbox uses the credential that it does not have"
+answer=$(agent "$ask")
+show "sandbox: $answer"
+show "service: $(tail -n 1 seen.txt)"
+expect "the service saw the credential" is "$(cat seen.txt)" "api.anthropic.com /v1/models $credential"
+expect "the sandbox did not, though the service echoed it" lacks "$answer" the-real-one
+
+say "6. The owner rotates the credential in the core Secret"
+rotated=sk-ant-api03-the-real-one-rotated-$(openssl rand -hex 8)
+kubectl create secret generic anthropic-credentials -n "$ns" --from-literal=api-key="$rotated" --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f - | sed 's/^/  /'
+carries() { agent "$ask" >/dev/null; [ "$(tail -n 1 seen.txt)" = "api.anthropic.com /v1/models $1" ]; }
+wait_for "Requests carry the new credential" carries "$rotated"
+show "service: $(tail -n 1 seen.txt)"
+expect "the same stand-in, the new credential, no restart" is "$(tail -n 1 seen.txt)" "api.anthropic.com /v1/models $rotated"
+wait_for "The rotation is told" bash -c "kubectl get events.events.k8s.io -n $ns --field-selector reason=CredentialRotated -o name | grep -q ."
+
+say "7. The owner revokes it: kubectl delete ssec anthropic"
+kubectl delete ssec anthropic -n "$ns" | sed 's/^/  /'
+refused() { answer=$(agent "$ask") && holds "$answer" credential_revoked; }
+wait_for "Requests are refused" refused
+before=$(grep -c . seen.txt)
+answer=$(agent "$ask")
+show "sandbox: $answer"
+expect "refused as credential_revoked" holds "$answer" '"reason":"credential_revoked"'
+expect "the service is not asked" is "$(grep -c . seen.txt)" "$before"
+wait_for "The binding says so" bash -c "kubectl get sbb agent -n $ns -o wide | grep -q SecretMissing"
+kubectl get sbb agent -n "$ns" | sed 's/^/  /'
+
+say "8. Nothing that anybody wrote holds a credential"
+written=$(cat operator.log sidecar.log; curl -sS --noproxy '*' "http://127.0.0.1:$metrics/metrics" http://127.0.0.1:16090/metrics; kubectl get pods,ssec,sbb,events,configmaps -A -o yaml)
+expect "no credential in logs, metrics, objects and Events" lacks "$written" the-real-one
+
+echo
+if [ "$failures" -eq 0 ]; then echo "All of it happened."; else echo "$failures of the above did not happen as they should."; exit 1; fi
