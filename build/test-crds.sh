@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks crds/ and tests/manifests with the API server's own validation code: structural schemas, the cost of the CEL rules,
-# and the verdict and message on each manifest. Optional: it needs root and mmdebstrap, and makes a Debian tree with Go and
+# the verdict and message on each manifest, and the webhooks' matchConditions. Optional: it needs root and mmdebstrap, and makes a Debian tree with Go and
 # the library in artifacts/crds (some 1.5 GB, several minutes the first time).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,8 +29,9 @@ mount -t proc proc "$tree/proc"
 trap 'umount "$tree/proc"' EXIT
 rm -rf "$tree/check"
 mkdir -p "$tree/check/src/crds"
-cp tests/crds/main.go "$tree/check/src/crds/"
+cp tests/crds/*.go "$tree/check/src/crds/"
 cp -r crds "$tree/check/crds"
+artifacts/tools/helm template superserve charts/superserve >"$tree/check/chart.yaml"
 cp -r tests/manifests "$tree/check/manifests"
 chroot "$tree" env HOME=/tmp GOTELEMETRY=off GO111MODULE=off GOPATH=/check:/usr/share/gocode \
-  sh -c 'cd /check/src/crds && go build -o /check/crdcheck . && /check/crdcheck /check/crds /check/manifests'
+  sh -c 'cd /check/src/crds && go build -o /check/crdcheck . && /check/crdcheck /check/crds /check/manifests /check/chart.yaml'

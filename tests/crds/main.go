@@ -1,7 +1,7 @@
 // Checks the CRDs as the API server would: structural schemas, the cost of their CEL rules, and the verdict and message on
-// each manifest of tests/manifests. It is the API server's own code, without a server.
+// each manifest of tests/manifests; and which requests the webhooks' matchConditions let through. It is the API server's own code, without a server.
 //
-// usage: crds CRD_DIRECTORY MANIFEST_DIRECTORY
+// usage: crds CRD_DIRECTORY MANIFEST_DIRECTORY RENDERED_CHART
 package main
 
 import (
@@ -78,6 +78,9 @@ func main() {
 		}
 	}
 
+	for _, failure := range checkConditions(os.Args[3]) {
+		fail("%s", failure)
+	}
 	if failures > 0 {
 		fmt.Printf("%d failed\n", failures)
 		os.Exit(1)
