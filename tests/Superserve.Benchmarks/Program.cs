@@ -1,0 +1,68 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using Superserve.Benchmarks;
+using Superserve.Testing;
+
+// usage: Superserve.Benchmarks [--streams 10000]: the most simulated sidecars.
+int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
+StringBuilder report = new();
+await using BenchCluster cluster = new();
+await cluster.StartAsync();
+Say($"| figure | p50 | p99 | most |");
+Say("|---|---|---|---|");
+
+Row("admission of a pod at 50 a second, 20 s, milliseconds", await AdmissionBench.RunAsync(cluster, "/mutate/pods", 50, TimeSpan.FromSeconds(20)));
+
+List<string> usage = [];
+await using (Fleet fleet = new(cluster))
+{
+    string credential = "the-first-credential";
+    int rotation = 0;
+    foreach (int count in (int[])[1, 100, 1_000, most])
+    {
+        if (count > most || count <= fleet.Count) continue;
+        long connecting = Stopwatch.GetTimestamp();
+        int before = fleet.Count;
+        await fleet.GrowAsync(count, credential);
+        TimeSpan connected = Stopwatch.GetElapsedTime(connecting);
+        await Task.Delay(TimeSpan.FromSeconds(5), TimeProvider.System);
+        (_, TimeSpan cpuBefore) = cluster.Usage();
+        TimeSpan idle = TimeSpan.FromSeconds(20);
+        await Task.Delay(idle, TimeProvider.System);
+        (long rss, TimeSpan cpu) = cluster.Usage();
+        usage.Add($"| {count} | {rss / 1e6:0} | {(cpu - cpuBefore) / idle * 100:0.0} | {connected.TotalSeconds:0.0} for {count - before} |");
+
+        List<double> rotated = [];
+        // One measurement of few sandboxes says little.
+        for (int round = 0; round < (count < 100 ? 50 : 3); round++)
+        {
+            credential = $"credential-{++rotation}";
+            rotated.AddRange(await fleet.ArrivalsAsync(credential, await cluster.RotateAsync(credential)));
+        }
+
+        Row($"rotation, {count} sandboxes, milliseconds", [.. rotated.Order()]);
+    }
+
+    Row($"revocation, {fleet.Count} sandboxes, milliseconds", await fleet.ArrivalsAsync("revoked", await cluster.RevokeAsync()));
+}
+
+Say("");
+Say("| connected sandboxes | operator's memory, MB | processor while nothing changes, % of one core | to admit and connect, s |");
+Say("|---|---|---|---|");
+foreach (string line in usage) Say(line);
+string head = await File.ReadAllTextAsync(Repository.PathTo("tests/Superserve.Benchmarks/head.md"));
+await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), head.Replace("{{machine}}", Machine(), StringComparison.Ordinal).Replace("{{figures}}", report.ToString().TrimEnd(), StringComparison.Ordinal));
+
+void Say(string line)
+{
+    Console.WriteLine(line);
+    report.AppendLine(line);
+}
+
+void Row(string what, double[] sorted) =>
+    Say(string.Create(CultureInfo.InvariantCulture, $"| {what} | {sorted[sorted.Length / 2]:0.0} | {sorted[(int)(sorted.Length * 0.99)]:0.0} | {sorted[^1]:0.0} |"));
+
+static string Machine() =>
+    $"{Environment.ProcessorCount} cores, {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1e9:0} GB, Linux {Environment.OSVersion.Version}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSArchitecture}";
