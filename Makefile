@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := artifacts/bin
 SIDECAR := $(BIN)/superserve-sidecar
 RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
-SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
+SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.proto' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
 .PHONY: help build demo test test-unit test-crds mutate format check-format clean setup-build setup-test

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
-using System.Text;
 using System.Text.Json;
+using k8s;
 
 namespace Superserve.Benchmarks;
 

@@ -15,10 +15,13 @@ public static class TestAuthority
     public static X509Certificate2 Issue(params string[] names) => Issue(Root, names);
 
     /// <summary>The same from an authority that nobody trusts.</summary>
-    public static X509Certificate2 IssueUntrusted(params string[] names)
+    public static X509Certificate2 IssueUntrusted(params string[] names) => IssueByAnother(names).Certificate;
+
+    /// <summary>The same with that authority's own certificate.</summary>
+    public static (X509Certificate2 Certificate, string Pem) IssueByAnother(params string[] names)
     {
         using X509Certificate2 root = CreateRoot();
-        return Issue(root, names);
+        return (Issue(root, names), root.ExportCertificatePem());
     }
 
     private static X509Certificate2 Issue(X509Certificate2 root, string[] names)

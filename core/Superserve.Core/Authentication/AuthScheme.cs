@@ -61,6 +61,9 @@ public abstract record AuthScheme(string Type)
         }
     }
 
+    /// <summary>The scheme as an owner may write it; <see cref="TryCreate"/> reads it back, as of the catalog.</summary>
+    public abstract AuthSchemeSpec ToSpec();
+
     private static HeaderScheme? ApiKey(AuthSchemeSpec spec, string path, ICollection<SpecError> errors)
     {
         string prefix = spec.Prefix ?? "";
@@ -168,7 +171,16 @@ public abstract record AuthScheme(string Type)
 }
 
 /// <summary>One or more headers, at least one of which holds the credential (bearer, api-key, custom).</summary>
-public sealed record HeaderScheme(string Type, ImmutableArray<HeaderTemplate> Headers) : AuthScheme(Type);
+public sealed record HeaderScheme(string Type, ImmutableArray<HeaderTemplate> Headers) : AuthScheme(Type)
+{
+    /// <inheritdoc/>
+    public override AuthSchemeSpec ToSpec() => Type switch
+    {
+        "bearer" => new() { Type = Type },
+        "api-key" => new() { Type = Type, Header = Headers[0].Name, Prefix = Headers[0].Template.Before },
+        _ => new() { Type = Type, Headers = Headers.ToDictionary(header => header.Name, header => header.Template.Text, StringComparer.Ordinal) },
+    };
+}
 
 /// <summary>Authorization: Basic.</summary>
 /// <param name="Username">The user name; null keeps the client's (an account id or an e-mail address is no secret).</param>
@@ -179,12 +191,23 @@ public sealed record BasicScheme(string? Username) : AuthScheme("basic")
 
     /// <summary>Whether the credential is the user name instead of the password.</summary>
     public bool CredentialIsUsername { get; private init; }
+
+    /// <inheritdoc/>
+    public override AuthSchemeSpec ToSpec() => new() { Type = Type, Username = CredentialIsUsername ? ValueTemplate.Placeholder : Username };
 }
 
 /// <summary>A query parameter.</summary>
 /// <param name="Parameter">Its name, decoded.</param>
-public sealed record QueryScheme(string Parameter) : AuthScheme("query");
+public sealed record QueryScheme(string Parameter) : AuthScheme("query")
+{
+    /// <inheritdoc/>
+    public override AuthSchemeSpec ToSpec() => new() { Type = Type, Parameter = Parameter };
+}
 
 /// <summary>The path's start.</summary>
 /// <param name="Prefix">Starts with a slash; a slash follows the credential.</param>
-public sealed record PathScheme(ValueTemplate Prefix) : AuthScheme("path");
+public sealed record PathScheme(ValueTemplate Prefix) : AuthScheme("path")
+{
+    /// <inheritdoc/>
+    public override AuthSchemeSpec ToSpec() => new() { Type = Type, Prefix = Prefix.Text };
+}

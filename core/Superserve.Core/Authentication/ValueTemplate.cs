@@ -36,6 +36,9 @@ public sealed record ValueTemplate(string Before, string After, bool HasValue)
         return true;
     }
 
+    /// <summary>The template as an owner may write it; <see cref="TryParse"/> reads it back.</summary>
+    public string Text => HasValue ? string.Concat(Before, Placeholder, After) : Before;
+
     /// <summary>The text with the credential in its place.</summary>
     public string Render(string value) => HasValue ? string.Concat(Before, value, After) : Before;
 

@@ -54,6 +54,14 @@ public sealed record HostPattern
         };
     }
 
+    /// <summary>Whether this matches whatever the other one matches, where a pattern without a port means every port.</summary>
+    public bool Covers(HostPattern other)
+    {
+        if (Port is not null && Port != other.Port) return false;
+        if (!other.IsWildcard) return MatchesName(other.Name);
+        return IsWildcard && (string.Equals(Name, other.Name, StringComparison.Ordinal) || other.Name.EndsWith(_dotName, StringComparison.Ordinal));
+    }
+
     /// <summary>Reads a pattern; on failure <paramref name="error"/> says what to change.</summary>
     public static bool TryParse(
         string? text,

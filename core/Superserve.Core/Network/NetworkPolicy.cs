@@ -44,6 +44,12 @@ public sealed record NetworkPolicy
     /// <summary>The CIDRs of <c>denyOut</c>.</summary>
     public ImmutableArray<IPNetwork> DenyRanges { get; }
 
+    /// <summary>The entries of <c>allowOut</c> as the owner wrote them, domains first; <see cref="TryParse"/> reads them back.</summary>
+    public IEnumerable<string> AllowOut => Entries(_allowNameRules, _allowRangeRules);
+
+    /// <summary>The entries of <c>denyOut</c>, likewise.</summary>
+    public IEnumerable<string> DenyOut => Entries(_denyNameRules, _denyRangeRules);
+
     /// <summary>Whether the rules refuse, or only log.</summary>
     public NetworkMode Mode { get; }
 
@@ -153,6 +159,10 @@ public sealed record NetworkPolicy
         if (Find(DenyRanges, address) is >= 0 and int deny) return Denied(_denyRangeRules[deny]);
         return Unnamed();
     }
+
+    // A rule is the list's name, a space and the entry.
+    private static IEnumerable<string> Entries(ImmutableArray<string> names, ImmutableArray<string> ranges) =>
+        names.Concat(ranges).Select(static rule => rule[(rule.IndexOf(' ') + 1)..]);
 
     private static Judgement Denied(string rule) => Judgement.Refuse(RefusalReason.HostDenied, rule);
 

@@ -109,6 +109,9 @@ public sealed class SpecialRanges
     /// <summary>The cluster's DNS domain, canonical.</summary>
     public string ClusterDomain { get; }
 
+    /// <summary>The installation's own ranges.</summary>
+    public IEnumerable<IPNetwork> Extra => _ranges.Skip(Fixed.Length).Select(special => special.Range);
+
     internal ReadOnlySpan<SpecialRange> Ranges => _ranges;
 
     internal static bool IsMetadata(IPAddress address) => MetadataAddresses.Contains(address);

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Immutable;
 using System.Text;
 using Superserve.Core.Authentication;
+using Superserve.Core.Events;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Scrubbing;
@@ -77,6 +78,9 @@ public sealed class Snapshot
 
     /// <summary>Names that are never inspected, and so open to fronting.</summary>
     public ImmutableArray<HostPattern> Passthrough { get; }
+
+    /// <summary>What happens to requests whose events cannot be kept.</summary>
+    public AuditMode Audit { get; init; }
 
     /// <summary>Whether a secret is bound to the host and port, so that the network rules allow it implicitly.</summary>
     public bool IsBound(string host, int port)

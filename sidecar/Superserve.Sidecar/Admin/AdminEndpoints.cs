@@ -1,3 +1,4 @@
+using System.Net;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Proxy;
@@ -16,8 +17,15 @@ internal static class AdminEndpoints
         kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(5);
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
         kestrel.Limits.MaxRequestBodySize = 0;
-        kestrel.Listen(options.HealthAddress);
-        kestrel.Listen(options.MetricsAddress);
+        Listen(options.HealthAddress);
+        Listen(options.MetricsAddress);
+
+        void Listen(IPEndPoint address)
+        {
+            // All interfaces, of IPv4 alone where the machine has no IPv6.
+            if (address.Address.Equals(IPAddress.IPv6Any)) kestrel.ListenAnyIP(address.Port);
+            else kestrel.Listen(address);
+        }
     }
 
     /// <summary>Maps the paths.</summary>
@@ -45,8 +53,11 @@ internal static class AdminEndpoints
 
     private static async Task AnswerAsync(HttpContext context, string path)
     {
-        bool ok = path is "/healthz" || context.RequestServices.GetRequiredService<ProxyServer>().IsListening;
-        context.Response.StatusCode = ok ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
-        await context.Response.WriteAsync(ok ? "ok\n" : "the proxy is not listening\n");
+        string? problem = path is "/healthz" ? null : Unready(context.RequestServices);
+        context.Response.StatusCode = problem is null ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+        await context.Response.WriteAsync((problem ?? "ok") + "\n");
     }
+
+    private static string? Unready(IServiceProvider services) =>
+        services.GetRequiredService<ProxyServer>().IsListening ? services.GetRequiredService<ISnapshotSource>().Waiting : "the proxy is not listening";
 }

@@ -19,13 +19,13 @@ internal static partial class ExecCommand
 
     public static Command Create()
     {
-        Option<string> config = CommonOptions.Config();
+        Option<string?> config = CommonOptions.Config(isRequired: true);
         Option<LogLevel> logLevel = CommonOptions.LogLevel(LogLevel.Warning);
         Argument<string[]> words = new("COMMAND") { Description = "The command and its arguments, behind --.", Arity = ArgumentArity.OneOrMore };
         Command command = new("exec",
             "Runs one command with the stand-ins, the proxy and the trust variables in its environment, and ends with its exit status. "
             + "The command runs as the same user, who can read the credential files: this is for trying out, and no boundary.") { config, logLevel, words };
-        command.SetAction((result, _) => ExecAsync(result.GetRequiredValue(config), result.GetValue(logLevel), result.GetRequiredValue(words)));
+        command.SetAction((result, _) => ExecAsync(result.GetRequiredValue(config)!, result.GetValue(logLevel), result.GetRequiredValue(words)));
         return command;
     }
 
@@ -41,7 +41,7 @@ internal static partial class ExecCommand
         });
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, static context => context.Cancel = true);
         await using WebApplication app = LocalSidecar.Build(configurationFile, logLevel);
-        await LocalSidecar.StartAsync(app, CancellationToken.None);
+        await SidecarHost.StartAsync(app, CancellationToken.None);
         ProcessStartInfo start = new(words[0], words[1..]) { UseShellExecute = false };
         SetEnvironment(start.Environment, app);
         int status;
@@ -57,7 +57,7 @@ internal static partial class ExecCommand
             throw new UsageException($"{words[0]} cannot be run: {exception.Message}", exception.NativeErrorCode == AccessDenied ? NotExecutable : NotFound);
         }
 
-        await LocalSidecar.StopAsync(app);
+        await SidecarHost.StopAsync(app);
         return status;
     }
 

@@ -1,29 +1,11 @@
-using System.Net.Sockets;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
-using OpenTelemetry.Metrics;
 using Superserve.Core.Secrets;
-using Superserve.Sidecar.Admin;
 using Superserve.Sidecar.Configuration;
-using Superserve.Sidecar.Events;
-using Superserve.Sidecar.Forwarding;
-using Superserve.Sidecar.Metrics;
-using Superserve.Sidecar.Proxy;
-using Superserve.Sidecar.Trust;
 
 namespace Superserve.Sidecar.Commands;
 
-/// <summary>A mistake of the user's that ends the program, with a message that says what to change.</summary>
-internal sealed class UsageException(string message, int status = 2) : Exception(message)
-{
-    /// <summary>What the program ends with.</summary>
-    public int Status { get; } = status;
-}
-
-/// <summary>Puts a sidecar in local mode together.</summary>
+/// <summary>A sidecar in local mode: its snapshots come from a file.</summary>
 internal static class LocalSidecar
 {
-    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(10);
-
     /// <summary>Reads the configuration and builds what runs it; nothing listens yet.</summary>
     /// <exception cref="UsageException">The configuration cannot be used.</exception>
     public static WebApplication Build(string configurationFile, LogLevel logLevel, TimeProvider? timeProvider = null)
@@ -31,87 +13,10 @@ internal static class LocalSidecar
         if (!ConfigurationReader.TryRead(configurationFile, out LocalConfiguration? configuration, out IReadOnlyList<SpecError> errors))
             throw new UsageException($"{configurationFile} cannot be used:\n" + string.Join('\n', errors.Select(error => "  " + error)));
 
-        SidecarOptions options = configuration.Options;
-        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Logging.SetMinimumLevel(logLevel);
-        // Only what this project logs: libraries quote requests and addresses, which can hold credentials.
-        builder.Logging.AddFilter((category, level) => category?.StartsWith("Superserve.", StringComparison.Ordinal) == true && level >= logLevel);
-        builder.Logging.AddSimpleConsole(console =>
+        return SidecarHost.Build(configuration.Options, logLevel, timeProvider, services =>
         {
-            console.SingleLine = true;
-            console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss'Z' ";
-            console.UseUtcTimestamp = true;
+            services.AddSingleton(provider => ActivatorUtilities.CreateInstance<LocalSnapshots>(provider, configurationFile, configuration));
+            services.AddSingleton<ISnapshotSource>(provider => provider.GetRequiredService<LocalSnapshots>());
         });
-        builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.WebHost.UseKestrelCore().ConfigureKestrel((KestrelServerOptions kestrel) => AdminEndpoints.Listen(kestrel, options));
-
-        IServiceCollection services = builder.Services;
-        services.AddSingleton(timeProvider ?? TimeProvider.System);
-        services.AddSingleton(options);
-        services.AddMetrics();
-        services.AddSingleton<SidecarMetrics>();
-        services.AddSingleton(_ => PublicRoots.Load(options.TrustedRootsFile));
-        services.AddSingleton(provider => PodAuthority.LoadOrCreate(options.StateDirectory, provider.GetRequiredService<TimeProvider>()));
-        services.AddSingleton<LeafCertificates>();
-        services.AddSingleton(provider => TrustDirectory.Create(options.TrustDirectory, provider.GetRequiredService<PodAuthority>(), provider.GetRequiredService<PublicRoots>()));
-        services.AddSingleton(provider => ActivatorUtilities.CreateInstance<LocalSnapshots>(provider, configurationFile, configuration));
-        services.AddSingleton<ISnapshotSource>(provider => provider.GetRequiredService<LocalSnapshots>());
-        services.AddHttpForwarder();
-        services.AddSingleton<UpstreamConnector>();
-        services.AddSingleton<Forwarder>();
-        services.AddSingleton<DataPath>();
-        services.AddSingleton<EventLog>();
-        services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
-        services.AddSingleton<ProxyServer>();
-        services.AddHostedService(provider => provider.GetRequiredService<ProxyServer>());
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddPrometheusExporter(exporter =>
-        {
-            exporter.ScrapeResponseCacheDurationMilliseconds = 0;
-            exporter.ScopeInfoEnabled = false;
-            exporter.TargetInfoEnabled = false;
-        }));
-
-        WebApplication app = builder.Build();
-        AdminEndpoints.Map(app, options);
-        return app;
-    }
-
-    /// <summary>Lets requests under way end for a while, ends tunnels, and writes the events that are left.</summary>
-    public static async Task StopAsync(WebApplication app)
-    {
-        using CancellationTokenSource drain = new(DrainTimeout, TimeProvider.System);
-        try
-        {
-            await app.StopAsync(drain.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            // What was under way for too long has been cut off.
-        }
-    }
-
-    /// <summary>Starts everything; afterwards the proxy accepts connections.</summary>
-    /// <exception cref="UsageException">A port is taken, or a file cannot be read or written.</exception>
-    public static async Task StartAsync(WebApplication app, CancellationToken cancellationToken)
-    {
-        SidecarOptions options = app.Services.GetRequiredService<SidecarOptions>();
-        try
-        {
-            _ = app.Services.GetRequiredService<ISnapshotSource>().Current;
-            await app.StartAsync(cancellationToken);
-        }
-        catch (InvalidOperationException exception)
-        {
-            throw new UsageException(exception.Message);
-        }
-        catch (Exception exception) when (exception is IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } or SocketException)
-        {
-            throw new UsageException(ProxyServer.Cannot(options.HealthAddress, "healthAddress", exception)
-                + $" The same may hold for metricsAddress, {options.MetricsAddress}.");
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new UsageException($"The sidecar cannot write its files: {exception.Message} Check trustDirectory and stateDirectory.");
-        }
     }
 }

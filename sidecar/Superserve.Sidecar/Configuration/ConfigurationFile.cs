@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Superserve.Core.Events;
 using Superserve.Core.Network;
 using Superserve.Core.Secrets;
 using Superserve.Core.Snapshots;
@@ -34,16 +35,6 @@ internal sealed record ConfigurationFile
     public Interception? Interception { get; init; }
 
     public IReadOnlyList<string>? Passthrough { get; init; }
-}
-
-/// <summary>What happens to a request that uses a secret while events cannot be kept.</summary>
-internal enum AuditMode
-{
-    /// <summary>It goes on, and the lost event is counted.</summary>
-    BestEffort,
-
-    /// <summary>It is refused.</summary>
-    Required,
 }
 
 internal sealed record UpstreamSection

@@ -3,6 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Superserve.Core.Events;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Providers;
@@ -166,7 +167,7 @@ internal static partial class ConfigurationReader
                 PinnedHosts = Pins(file.Upstream?.Hosts),
             };
             if (File.Exists(options.TrustDirectory)) Error("trustDirectory", $"{options.TrustDirectory} is a file; name a directory");
-            if (options.StateDirectory is { } state && IsWithin(state, options.TrustDirectory)) Error("stateDirectory", "the CA's key would lie in what the sandbox may read; name a directory outside of trustDirectory");
+            if (options.ExposesState) Error("stateDirectory", "the CA's key would lie in what the sandbox may read; name a directory outside of trustDirectory");
             if (options.ProxyAddress.Equals(options.HealthAddress) || options.ProxyAddress.Equals(options.MetricsAddress)) Error("proxyAddress", "another listener has this address too; give the proxy a port of its own");
             if (file.Audit == AuditMode.Required && file.EventsFile is null) Error("audit", "audit Required needs somewhere to keep events; set eventsFile");
             if (file.Upstream?.ConnectTimeoutSeconds is { } connect) options = options with { ConnectTimeout = Seconds(connect, "upstream.connectTimeoutSeconds") };
@@ -285,8 +286,6 @@ internal static partial class ConfigurationReader
             if (seconds is < 1 or > MaxTimeoutSeconds) Error(path, $"write 1 to {MaxTimeoutSeconds} seconds");
             return TimeSpan.FromSeconds(Math.Clamp(seconds, 1, MaxTimeoutSeconds));
         }
-
-        private static bool IsWithin(string path, string directory) => (path + "/").StartsWith(directory.TrimEnd('/') + "/", StringComparison.Ordinal);
 
         private string InDirectory(string path, string field)
         {

@@ -7,4 +7,7 @@ internal interface ISnapshotSource
 {
     /// <summary>The snapshot in force now. Never null, never changing once taken.</summary>
     Snapshot Current { get; }
+
+    /// <summary>Why there is no snapshot to serve requests by yet; null once there is one.</summary>
+    string? Waiting => null;
 }

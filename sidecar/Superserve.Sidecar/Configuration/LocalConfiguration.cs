@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using Superserve.Core.Events;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Secrets;
@@ -15,6 +16,9 @@ internal sealed record SidecarOptions
 
     public required IPEndPoint ProxyAddress { get; init; }
 
+    /// <summary>Whether the proxy listens on the port of <see cref="ProxyAddress"/> on loopback of both families, as far as the machine has them.</summary>
+    public bool ListensOnBothLoopbacks { get; init; }
+
     public required IPEndPoint HealthAddress { get; init; }
 
     public required IPEndPoint MetricsAddress { get; init; }
@@ -29,6 +33,9 @@ internal sealed record SidecarOptions
     public string? EventsFile { get; init; }
 
     public AuditMode Audit { get; init; }
+
+    /// <summary>Whether the CA's key would lie in what the sandbox may read.</summary>
+    public bool ExposesState => StateDirectory is { } state && (state + "/").StartsWith(TrustDirectory.TrimEnd('/') + "/", StringComparison.Ordinal);
 
     /// <summary>PEM certificates to trust besides the system's.</summary>
     public string? TrustedRootsFile { get; init; }

@@ -16,9 +16,6 @@ namespace Superserve.Sidecar.Configuration;
 /// </summary>
 internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
 {
-    /// <summary>How many gone secrets are remembered, so that their stand-ins are refused with a reason.</summary>
-    private const int MaxDetached = 64;
-
     private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
 
     private readonly string _file;
@@ -32,7 +29,6 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
     private readonly ITimer _timer;
 
     private LocalConfiguration _configuration;
-    private ImmutableArray<BoundSecret> _detached = [];
     private volatile Loaded _loaded = null!;
 
     /// <summary>Takes a configuration that was read from <paramref name="file"/> and reads its credentials.</summary>
@@ -144,20 +140,14 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
             secrets.Add(new BoundSecret(secret.Env, secret.Name, standIn, credential, secret.Definition));
         }
 
-        Detach(secrets);
-        Snapshot snapshot = new(revision, _time.GetUtcNow(), _configuration.Options.Sandbox, [.. secrets, .. _detached],
-            _configuration.Network, _configuration.Interception, _configuration.Passthrough);
+        // The stand-ins that no secret has any more are refused with a reason.
+        ImmutableArray<BoundSecret> gone = BoundSecret.Gone(_loaded is { } loaded ? loaded.Snapshot.Secrets : [], secrets);
+        Snapshot snapshot = new(revision, _time.GetUtcNow(), _configuration.Options.Sandbox, [.. secrets, .. gone],
+            _configuration.Network, _configuration.Interception, _configuration.Passthrough)
+        { Audit = _configuration.Options.Audit };
         WriteStandIns(secrets.ToImmutable());
         _metrics.SnapshotTaken(snapshot);
         return new Loaded(snapshot, configurationStamp, stamps.ToImmutable());
-    }
-
-    /// <summary>Remembers the stand-ins that no secret has any more, and forgets those that one has again.</summary>
-    private void Detach(IReadOnlyCollection<BoundSecret> now)
-    {
-        IEnumerable<BoundSecret> before = _loaded is { } loaded ? loaded.Snapshot.Secrets : [];
-        _detached = [.. before.Where(secret => !now.Any(other => other.StandIn.Value == secret.StandIn.Value))
-            .Select(secret => secret with { IsDetached = true, Credential = CredentialState.Revoked.Instance }).TakeLast(MaxDetached)];
     }
 
     // A full disk must not keep a revocation from acting.

@@ -48,19 +48,19 @@ internal sealed partial class EventLog : BackgroundService
     /// Whether a request that uses a secret may go on. Where the audit is required, a place is kept for its event, until
     /// <see cref="Release"/>: what is under way can always be recorded.
     /// </summary>
-    public bool TryReserve()
+    public bool TryReserve(AuditMode audit)
     {
-        if (_options.Audit != AuditMode.Required) return true;
-        if (!_writable) return false;
+        if (audit != AuditMode.Required) return true;
+        if (!_writable || _options.EventsFile is null) return false;
         if (Interlocked.Increment(ref _reserved) + _requests.Reader.Count < QueueLength) return true;
         Interlocked.Decrement(ref _reserved);
         return false;
     }
 
     /// <summary>The event of a reserved place is there.</summary>
-    public void Release()
+    public void Release(AuditMode audit)
     {
-        if (_options.Audit == AuditMode.Required) Interlocked.Decrement(ref _reserved);
+        if (audit == AuditMode.Required) Interlocked.Decrement(ref _reserved);
     }
 
     public void Add(RequestEvent request) => Add(_requests, request, "request");

@@ -209,6 +209,7 @@ internal static class NetworkRefusal
     public static Refusal For(Authority destination, NetworkVerdict verdict, RefusalReason reason) => new(reason, reason switch
     {
         RefusalReason.HostDenied => $"{destination} is denied by the sandbox's network rules ({verdict.Rule}). Retrying does not help; ask the owner of the sandbox if it should be reachable.",
+        RefusalReason.HostNotAllowed when verdict.Rule == "no rules left" => "Nothing gets out of this sandbox: no SandboxBinding selects it, or its sidecar still waits for the operator. Try again in a minute; if it stays so, ask the owner of the sandbox.",
         RefusalReason.HostNotAllowed => $"{destination} is not on the list of destinations that this sandbox may reach. Use one that is, or ask the owner to add it to allowOut.",
         RefusalReason.PrivateAddress => $"{destination} is, or resolves to, a private or special address ({verdict.Rule}), which this sandbox may not reach. " + verdict.Rule switch
         {

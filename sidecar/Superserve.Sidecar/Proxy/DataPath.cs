@@ -407,7 +407,7 @@ internal sealed partial class DataPath(
         }
 
         if (decision.Refusal is not null) return decision.Refusal;
-        if (decision.Plan is not null && !(exchange.IsAudited = events.TryReserve()))
+        if (decision.Plan is not null && !(exchange.IsAudited = events.TryReserve(snapshot.Audit)))
         {
             return new Refusal(RefusalReason.AuditUnavailable,
                 "The audit log takes no events, and this sandbox may use no credential without one. Try again later; if it stays so, tell the owner of the sandbox.", decision.Plan.Secrets[0]);
@@ -522,7 +522,7 @@ internal sealed partial class DataPath(
             Protocol = exchange.Context.Request.Protocol,
             Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
         });
-        if (exchange.IsAudited) events.Release();
+        if (exchange.IsAudited) events.Release(exchange.Snapshot.Audit);
     }
 
     private static readonly byte[] ConnectionEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray();

@@ -45,11 +45,8 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         limits.Http2.MaxStreamsPerConnection = 256;
         limits.Http2.InitialConnectionWindowSize = 2 * 1024 * 1024;
         limits.Http2.InitialStreamWindowSize = 1024 * 1024;
-        kestrel.Listen(options.ProxyAddress, listener =>
-        {
-            listener.Protocols = HttpProtocols.Http1AndHttp2;
-            listener.Use(http => client => dataPath.OnExplicitConnectionAsync(client, http));
-        });
+        if (options.ListensOnBothLoopbacks) kestrel.ListenLocalhost(options.ProxyAddress.Port, Serve);
+        else kestrel.Listen(options.ProxyAddress, Serve);
 
         // Kestrel's own log quotes what a client sent: it gets none.
         _server = new KestrelServer(Options.Create(kestrel),
@@ -64,6 +61,12 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         }
 
         IsListening = true;
+
+        void Serve(ListenOptions listener)
+        {
+            listener.Protocols = HttpProtocols.Http1AndHttp2;
+            listener.Use(http => client => dataPath.OnExplicitConnectionAsync(client, http));
+        }
     }
 
     public async Task StopAsync(CancellationToken cancellationToken)

@@ -16,6 +16,8 @@ internal sealed class TrustDirectory
 {
     private const UnixFileMode Readable = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
+    private const UnixFileMode Listable = Readable | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
+
     private string? _written;
 
     private TrustDirectory(string directory) => Path = directory;
@@ -32,7 +34,8 @@ internal sealed class TrustDirectory
     /// <summary>Writes the certificates.</summary>
     public static TrustDirectory Create(string directory, PodAuthority authority, PublicRoots roots)
     {
-        Directory.CreateDirectory(directory);
+        // Whatever the umask: the sandbox's users are others.
+        if (!Directory.Exists(directory)) File.SetUnixFileMode(Directory.CreateDirectory(directory).FullName, Listable);
         TrustDirectory trust = new(directory);
         string own = authority.Certificate.ExportCertificatePem() + "\n";
         StringBuilder bundle = new();

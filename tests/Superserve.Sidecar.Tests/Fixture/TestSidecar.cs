@@ -37,7 +37,10 @@ internal sealed class TestSidecar : IAsyncDisposable
     /// <summary>All that was logged.</summary>
     public string Log => _log.Text;
 
-    public static async Task<TestSidecar> StartAsync(Setup setup, TimeProvider? time = null)
+    public static Task<TestSidecar> StartAsync(Setup setup, TimeProvider? time = null) => StartAsync(setup, () => LocalSidecar.Build(setup.FilePath, LogLevel.Trace, time));
+
+    /// <summary>One that is built otherwise; the setup says its directory and ports all the same.</summary>
+    public static async Task<TestSidecar> StartAsync(Setup setup, Func<WebApplication> build)
     {
         setup.Save();
         LogCapture log = new();
@@ -46,7 +49,7 @@ internal sealed class TestSidecar : IAsyncDisposable
         WebApplication app;
         try
         {
-            app = LocalSidecar.Build(setup.FilePath, LogLevel.Trace, time);
+            app = build();
         }
         finally
         {
@@ -54,7 +57,7 @@ internal sealed class TestSidecar : IAsyncDisposable
         }
 
         TestSidecar sidecar = new(setup, app, log);
-        await LocalSidecar.StartAsync(app, CancellationToken.None);
+        await SidecarHost.StartAsync(app, CancellationToken.None);
         sidecar.Authority = X509Certificate2.CreateFromPem(await File.ReadAllTextAsync(sidecar.InTrust("ca.crt")));
         return sidecar;
     }
@@ -133,11 +136,17 @@ internal sealed class TestSidecar : IAsyncDisposable
 
     public Task<JsonElement> ConnectionEventAsync(string verdict) => EventAsync("connection", line => line.Text("verdict") == verdict);
 
-    public async Task<string> MetricsAsync()
+    public async Task<string> MetricsAsync() => (await GetAsync("metricsAddress", "/metrics")).Body;
+
+    /// <summary>The status and text of <c>/readyz</c>.</summary>
+    public Task<(int Status, string Body)> ReadyAsync() => GetAsync("healthAddress", "/readyz");
+
+    private async Task<(int Status, string Body)> GetAsync(string address, string path)
     {
         using SocketsHttpHandler handler = new();
         using HttpClient client = new(handler);
-        return await client.GetStringAsync($"http://{(string)Setup.Json["metricsAddress"]!}/metrics");
+        using HttpResponseMessage response = await client.GetAsync($"http://{(string)Setup.Json[address]!}{path}");
+        return ((int)response.StatusCode, await response.Content.ReadAsStringAsync());
     }
 
     /// <summary>Waits until a line of the metrics has a name, these labels and this value.</summary>
