@@ -14,6 +14,7 @@ using Superserve.Operator.Bindings;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Cluster;
 using Superserve.Operator.Configuration;
+using Superserve.Operator.Delivery;
 using Superserve.Operator.Health;
 using Superserve.Operator.Metrics;
 using Superserve.Operator.Reconciling;
@@ -64,8 +65,10 @@ internal static class OperatorHost
         services.AddSingleton<AdmissionEndpoints>();
         services.AddSingleton<SecretValidator>();
         services.AddSingleton<BindingValidator>();
-        services.AddSingleton<INamespaceResources, NamespaceResources>();
-        services.AddSingleton(PodAdmissionOf);
+        AddPods(services, options);
+        services.AddSingleton<IStandInKey>(provider => provider.GetRequiredService<StandInKey>());
+        services.AddSingleton<IDeliveryTrust>(provider => provider.GetRequiredService<ServingCertificates>());
+        services.AddDelivery(Environment.MachineName);
 
         services.AddSingleton(provider => ActivatorUtilities.CreateInstance<EventRecorder>(provider, "superserve.ai/operator", Environment.MachineName));
         services.AddSingleton(provider => new Applier(provider.GetRequiredService<KubernetesConnection>(), ClusterCache.StatusManager));
@@ -97,31 +100,43 @@ internal static class OperatorHost
     public static Task DrainAsync(WebApplication app, OperatorOptions options)
     {
         app.Services.GetRequiredService<Readiness>().Drain();
-        return Task.Delay(TimeSpan.FromSeconds(options.DrainSeconds), TimeProvider.System);
+        return Task.WhenAll(
+            Task.Delay(TimeSpan.FromSeconds(options.DrainSeconds), TimeProvider.System),
+            app.Services.GetRequiredService<SandboxRegistry>().DrainAsync(CancellationToken.None));
     }
 
-    private static PodAdmission PodAdmissionOf(IServiceProvider services)
+    /// <summary>Admission of pods, and the same judgement of a running one for delivery.</summary>
+    private static void AddPods(IServiceCollection services, OperatorOptions options)
     {
-        OperatorOptions options = services.GetRequiredService<OperatorOptions>();
-        ServingCertificates certificates = services.GetRequiredService<ServingCertificates>();
-        StandInKey key = services.GetRequiredService<StandInKey>();
-        return new PodAdmission(
-            services.GetRequiredService<INamespaceResources>(),
-            services.GetRequiredService<ProviderCatalog>(),
-            () => InjectionOptions.Of(options, certificates.TrustBundle ?? throw new CannotDecideException("the operator has no certificates yet; try again", null)),
-            () => key.IsReady ? key.Bytes.ToArray() : throw new CannotDecideException("the operator has no key for stand-ins yet; try again", null),
-            () => RandomNumberGenerator.GetBytes(SandboxId.RandomBytes),
-            services.GetRequiredService<TimeProvider>());
+        services.AddSingleton<INamespaceResources, NamespaceResources>();
+        services.AddSingleton(provider => new PodAdmission(
+            provider.GetRequiredService<INamespaceResources>(), provider.GetRequiredService<ProviderCatalog>(), Injection(provider), Key(provider),
+            () => RandomNumberGenerator.GetBytes(SandboxId.RandomBytes), provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ISandboxGuard>(provider => new SandboxGuard(provider.GetRequiredService<INamespaceResources>(), Injection(provider), Key(provider)));
+
+        Func<InjectionOptions> Injection(IServiceProvider provider)
+        {
+            ServingCertificates certificates = provider.GetRequiredService<ServingCertificates>();
+            return () => InjectionOptions.Of(options, certificates.TrustBundle ?? throw new CannotDecideException("the operator has no certificates yet; try again", null));
+        }
+
+        static Func<ReadOnlyMemory<byte>> Key(IServiceProvider provider)
+        {
+            StandInKey key = provider.GetRequiredService<StandInKey>();
+            return () => key.IsReady ? key.Bytes.ToArray() : throw new CannotDecideException("the operator has no key for stand-ins yet; try again", null);
+        }
     }
 
     private static void Listen(KestrelServerOptions kestrel, OperatorOptions options)
     {
         kestrel.AddServerHeader = false;
-        kestrel.Limits.MaxConcurrentConnections = 4096;
+        // Beside the sidecars', which delivery counts.
+        kestrel.Limits.MaxConcurrentConnections = kestrel.ApplicationServices.GetRequiredService<DeliveryLimits>().Connections + 4096;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         kestrel.Limits.MaxRequestBodySize = AdmissionEndpoints.MaxBodyBytes;
         ServingCertificates certificates = kestrel.ApplicationServices.GetRequiredService<ServingCertificates>();
         On(options.WebhookPort, listen => listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = certificates.OnConnection }));
+        On(options.DeliveryPort, listen => listen.UseDelivery(certificates.OnConnection));
         On(options.HealthPort);
         On(options.MetricsPort);
 
@@ -145,6 +160,7 @@ internal static class OperatorHost
             admission.Map(routes, PodAdmission.MutatePath, pods.Mutating);
             admission.Map(routes, PodAdmission.ValidatePath, pods.Validating);
         });
+        OnPort(options.DeliveryPort, routes => routes.MapDelivery());
         OnPort(options.HealthPort, routes => routes.MapHealth());
         app.MapWhen(context => context.Connection.LocalPort == options.MetricsPort, branch => branch.UseOpenTelemetryPrometheusScrapingEndpoint("/metrics"));
 

@@ -142,6 +142,7 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
             Namespace = OwnNamespace,
             ListenAddress = "127.0.0.1",
             WebhookPort = FreePort.Next(),
+            DeliveryPort = FreePort.Next(),
             HealthPort = FreePort.Next(),
             MetricsPort = FreePort.Next(),
             DrainSeconds = 0,

@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Security.Authentication;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Superserve.Operator.Delivery;
 
 namespace Superserve.Operator.Certificates;
 
@@ -8,7 +9,7 @@ namespace Superserve.Operator.Certificates;
 /// What the operator's TLS ports serve at this moment, and what others have to trust for it. Filled by <see cref="OwnCertificates"/> or
 /// by <see cref="MountedCertificates"/>.
 /// </summary>
-public sealed class ServingCertificates(TimeProvider time)
+public sealed class ServingCertificates(TimeProvider time) : IDeliveryTrust
 {
     private readonly Lock _gate = new();
     private volatile SslStreamCertificateContext? _current;

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
 using Superserve.Operator.Configuration;
+using Superserve.Operator.Delivery;
 
 namespace Superserve.Operator.Certificates;
 
@@ -9,7 +10,7 @@ namespace Superserve.Operator.Certificates;
 /// The key that stand-ins are derived with. It never changes while any replica runs: with another key the stand-ins in the
 /// environments of running sandboxes mean nothing.
 /// </summary>
-public sealed class StandInKey : KeptSecret<byte[]>
+public sealed class StandInKey : KeptSecret<byte[]>, IStandInKey
 {
     /// <summary>The Secret's name, in the operator's namespace.</summary>
     public const string SecretName = "superserve-stand-in-key";

@@ -19,6 +19,14 @@ public sealed record OperatorOptions
     [Required]
     public string ClusterDomain { get; init; } = "cluster.local";
 
+    /// <summary>CIDRs that are special beside the built-in ones: the cluster's pods, Services and nodes, where they are not private.</summary>
+    [MaxLength(256)]
+    public IReadOnlyList<string> ClusterRanges { get; init; } = [];
+
+    /// <summary>What happens to requests with a secret while events cannot be kept, where a binding does not say it.</summary>
+    [AllowedValues("BestEffort", "Required")]
+    public string Audit { get; init; } = "BestEffort";
+
     /// <summary>The address that all ports are opened on.</summary>
     [Required]
     public string ListenAddress { get; init; } = "::";
@@ -58,9 +66,6 @@ public sealed record OperatorOptions
     /// <summary>How long a replica that was told to end goes on answering, until nobody sends it anything new.</summary>
     [Range(0, 300)]
     public int DrainSeconds { get; init; } = 5;
-
-    /// <summary>CIDRs of the cluster's own, which sandboxes reach only where a binding's allowOut opens them.</summary>
-    public IReadOnlyList<string> ClusterRanges { get; init; } = [];
 
     /// <summary>What sandboxes are given.</summary>
     [ValidateObjectMembers]

@@ -75,7 +75,7 @@ public sealed class MountedCertificatesTests : IAsyncLifetime
         (string certificate, string key) = Issue();
         Mount(certificate, key, _authority.Bundle);
         await _mounted.StartAsync(CancellationToken.None);
-        await Eventually.True(() => _serving.IsReady, "it is served");
+        await Eventually.True(() => _serving.IsReady && _serving.Problem is null, "it is served");
 
         (string newer, string newerKey) = what switch
         {
@@ -109,7 +109,7 @@ public sealed class MountedCertificatesTests : IAsyncLifetime
         (string certificate, string key) = Issue();
         Mount(certificate, key, _authority.Bundle);
         await _mounted.StartAsync(CancellationToken.None);
-        await Eventually.True(() => _serving.IsReady, "it is served");
+        await Eventually.True(() => _serving.IsReady && _serving.Problem is null, "it is served");
         _time.Advance(SigningAuthority.LeafLifetime);
         Assert.False(_serving.IsReady);
         Assert.Contains("expired", _serving.Problem, StringComparison.Ordinal);

@@ -136,13 +136,17 @@ public sealed class PodAdmission
         if (!isSandbox) return AdmissionDecision.Allow();
 
         // 3. What a sandbox must not have.
-        HashSet<string> credentials = [.. _resources.Secrets(request.Namespace).Select(secret => secret.Spec?.ValueFrom?.SecretKeyRef?.Name).OfType<string>()];
+        HashSet<string> credentials = CredentialsOf(_resources, request.Namespace);
         PodGuard guard = new(_options(), _key());
         IReadOnlyList<SpecError> errors = old is null
             ? guard.Check(pod, request.Namespace, credentials)
             : guard.CheckUpdate(pod, old, request.Namespace, credentials);
         return errors.Count == 0 ? AdmissionDecision.Allow() : AdmissionDecision.Invalid(errors);
     }
+
+    /// <summary>The core Secrets that hold credentials: those that a Superserve Secret names.</summary>
+    internal static HashSet<string> CredentialsOf(INamespaceResources resources, string @namespace) =>
+        [.. resources.Secrets(@namespace).Select(secret => secret.Spec?.ValueFrom?.SecretKeyRef?.Name).OfType<string>()];
 
     private static bool HasSandboxLabel(Dictionary<string, string> labels) => labels.GetValueOrDefault(Marks.SandboxLabel) == "true";
 

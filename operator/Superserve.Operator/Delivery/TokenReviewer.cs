@@ -1,0 +1,86 @@
+using System.Buffers.Text;
+using System.Text.Json;
+using k8s.Models;
+using Superserve.Kubernetes;
+using Superserve.Kubernetes.Api;
+
+namespace Superserve.Operator.Delivery;
+
+/// <summary>Which pod a token proves its bearer to be, and until when.</summary>
+internal sealed record ProvenPod(ObjectKey Pod, string Uid, DateTimeOffset Until);
+
+/// <summary>Asks the API server about tokens, a bounded number at a time.</summary>
+internal sealed partial class TokenReviewer(KubernetesConnection connection, DeliveryLimits limits, ILogger<TokenReviewer> logger) : IDisposable
+{
+    /// <summary>What sidecars' tokens are for, and no other token.</summary>
+    public const string Audience = "superserve.ai";
+
+    private const string PodName = "authentication.kubernetes.io/pod-name";
+    private const string PodUid = "authentication.kubernetes.io/pod-uid";
+
+    private readonly SemaphoreSlim _places = new(limits.Reviews);
+
+    /// <summary>The pod that the token is bound to.</summary>
+    /// <exception cref="EndingException">It is not accepted, or of no pod, or the API server cannot be asked.</exception>
+    public async Task<ProvenPod> ReviewAsync(string token, CancellationToken cancellationToken)
+    {
+        // What cannot be a token is not worth a question.
+        if (token.Length is 0 or > DeliveryLimits.MaxToken || token.AsSpan().ContainsAnyExceptInRange('!', '~')) throw new EndingException(Ending.TokenRefused);
+        V1TokenReviewStatus? status = (await AskAsync(token, cancellationToken)).Status;
+        // A server that ignores audiences says nothing of them, and would let a token for the API server itself pass.
+        if (status?.Authenticated != true || status.Audiences?.Contains(Audience) != true) throw new EndingException(Ending.TokenRefused);
+        if (status.User?.Username?.Split(':') is not ["system", "serviceaccount", { Length: > 0 } ns, _]
+            || Only(status.User, PodName) is not { } name || Only(status.User, PodUid) is not { } uid) throw new EndingException(Ending.TokenOfNoPod);
+        return new ProvenPod(new ObjectKey(ns, name), uid, ExpiryOf(token) ?? throw new EndingException(Ending.TokenRefused));
+    }
+
+    public void Dispose() => _places.Dispose();
+
+    private async Task<V1TokenReview> AskAsync(string token, CancellationToken cancellationToken)
+    {
+        V1TokenReview review = new()
+        {
+            ApiVersion = "authentication.k8s.io/v1",
+            Kind = "TokenReview",
+            Spec = new V1TokenReviewSpec { Token = token, Audiences = [Audience] },
+        };
+        await _places.WaitAsync(cancellationToken);
+        try
+        {
+            return await connection.SendAsync<V1TokenReview>(HttpMethod.Post, "apis/authentication.k8s.io/v1/tokenreviews", review, cancellationToken: cancellationToken);
+        }
+        catch (Exception exception) when (!cancellationToken.IsCancellationRequested)
+        {
+            // Only the kind of error: a server's text may quote what it was sent.
+            LogFailed(exception is ApiException api ? $"{(int)api.StatusCode} {api.Reason}" : exception.GetType().Name);
+            throw new EndingException(Ending.ApiServerAway("about the token"));
+        }
+        finally
+        {
+            _places.Release();
+        }
+    }
+
+    private static string? Only(V1UserInfo user, string key) =>
+        user.Extra?.TryGetValue(key, out IList<string>? values) == true && values is [{ Length: > 0 } value] ? value : null;
+
+    /// <summary>The claim <c>exp</c> of a token that the API server has accepted: the review does not say it.</summary>
+    private static DateTimeOffset? ExpiryOf(string token)
+    {
+        if (token.Split('.') is not [_, var payload, _]) return null;
+        try
+        {
+            using JsonDocument claims = JsonDocument.Parse(Base64Url.DecodeFromChars(payload));
+            return claims.RootElement.ValueKind == JsonValueKind.Object
+                && claims.RootElement.TryGetProperty("exp", out JsonElement exp) && exp.TryGetInt64(out long seconds)
+                ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null;
+        }
+        catch (Exception exception) when (exception is JsonException or FormatException or ArgumentOutOfRangeException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    [LoggerMessage(340, LogLevel.Warning, "A TokenReview failed ({Error}), so that a sidecar could not connect. The operator needs create on tokenreviews.authentication.k8s.io.")]
+    private partial void LogFailed(string error);
+}
