@@ -12,7 +12,7 @@ RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
 SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.proto' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
-.PHONY: help build demo test test-unit test-crds mutate format check-format clean setup-build setup-test
+.PHONY: help build demo demo-local bench test test-unit test-crds mutate format check-format clean setup-build setup-test
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -24,8 +24,20 @@ $(SIDECAR): $(SOURCES)
 	mkdir -p $(BIN)
 	install -m 0755 artifacts/publish/sidecar/superserve-sidecar $@
 
-demo: setup-test $(SIDECAR) ## Shows a client that uses a credential which it never sees. Ends by itself.
+OPERATOR := operator/Superserve.Operator/bin/Release/net10.0/superserve-operator.dll
+APISERVER := tests/Superserve.ApiServer/bin/Release/net10.0/Superserve.ApiServer.dll
+
+demo: setup-test $(SIDECAR) ## From kubectl apply to a swapped request, without a cluster. Ends by itself.
+	dotnet build operator/Superserve.Operator -c Release --nologo -v quiet
+	dotnet build tests/Superserve.ApiServer -c Release --nologo -v quiet
+	examples/cluster/demo.sh $(SIDECAR) $(OPERATOR) $(APISERVER)
+
+demo-local: setup-test $(SIDECAR) ## The same of the sidecar alone, without Kubernetes.
 	examples/local/demo.sh $(SIDECAR)
+
+bench: setup-test ## Measures delivery and admission, and writes docs/benchmarks.md; ten minutes.
+	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
+	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build
 
 test: setup-test $(SIDECAR) check-format ## Runs every test; a test that cannot run counts as failed.
 	build/test.sh

