@@ -12,7 +12,7 @@ RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
 SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.proto' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
-.PHONY: help build demo demo-local bench test test-unit test-crds mutate format check-format clean setup-build setup-test
+.PHONY: help build demo demo-local bench test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-images
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -52,6 +52,14 @@ mutate: setup-build ## Mutation testing of the rules that decide; takes long. ON
 	@[ -x artifacts/tools/dotnet-stryker ] || dotnet tool install dotnet-stryker --version 5.1.0 --tool-path artifacts/tools
 	cd tests/Superserve.Core.Tests && ../../artifacts/tools/dotnet-stryker $(if $(ONLY),-m "$(ONLY)")
 
+image-archives: setup-images $(SIDECAR) ## Makes the images as artifacts/images/*.tar, for ctr, podman or docker to import; on Debian.
+	rm -rf artifacts/publish/operator
+	dotnet publish operator/Superserve.Operator -c Release -r $(RID) --self-contained -p:PublishReadyToRun=true -o artifacts/publish/operator --nologo -v quiet
+	build/images.sh
+
+check-images: setup-images ## Checks what image-archives made and runs it, without a container runtime; as root.
+	tests/images/check.sh
+
 format: ## Formats the code.
 	dotnet format Superserve.K8s.sln
 
@@ -66,3 +74,6 @@ setup-build:
 
 setup-test:
 	@build/setup.sh build test
+
+setup-images:
+	@build/setup.sh build images

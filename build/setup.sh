@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Makes sure that the programs are there that building (build) and testing (test) need.
+# Makes sure that the programs are there that building (build), testing (test) and the images (images) need.
 # On Debian as root, what is missing is installed; elsewhere it is named, and the script fails.
 set -euo pipefail
 
 declare -A package=(
   [gcc]=gcc [objcopy]=binutils [zlib.h]=zlib1g-dev
   [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux [unshare]=util-linux [mount]=mount
+  [readelf]=binutils [ip]=iproute2
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
   [test]="curl python3 openssl ca-certificates ps setpriv unshare mount"
+  [images]="readelf python3 curl openssl setpriv unshare ip"
 )
 
 # kubectl and helm, in the versions that are tested with, come from a package of the npm registry.

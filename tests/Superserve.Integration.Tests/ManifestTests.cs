@@ -46,13 +46,20 @@ public sealed class ManifestTests(TestCluster cluster)
     {
         string yaml = await File.ReadAllTextAsync(Repository.PathTo("examples/quickstart.yaml"));
         await using TestNamespace ns = await cluster.NewNamespaceAsync();
-        // In a namespace of its own, so that the suite leaves a cluster as it was.
-        await ns.Kubectl.FeedAsync(yaml.Replace("superserve-quickstart", ns.Name, StringComparison.Ordinal), "apply", "--server-side", "--force-conflicts", "-f", "-");
+        // In a namespace of its own, so that the suite leaves a cluster as it was. The pod comes last: whether its containers start
+        // is the cluster's affair.
+        string[] documents = yaml.Replace("superserve-quickstart", ns.Name, StringComparison.Ordinal).Split("\n---\n");
+        string pod = documents.Single(document => document.Split('\n').Contains("kind: Pod"));
+        await ns.Kubectl.FeedAsync(string.Join("\n---\n", documents.Where(document => document != pod)), "apply", "--server-side", "--force-conflicts", "-f", "-");
         await ns.RunAsync("wait", "ssec,sbb", "--all", "--for=condition=Ready", "--timeout=60s");
         string table = await ns.RunAsync("get", "superserve");
         Assert.Contains("anthropic", table, StringComparison.Ordinal);
         Assert.Contains("api.anthropic.com", table, StringComparison.Ordinal);
         Assert.DoesNotContain("False", table, StringComparison.Ordinal);
+
+        await ns.Kubectl.FeedAsync(pod, "apply", "--server-side", "-f", "-");
+        Assert.Contains("superserve-sidecar", await ns.RunAsync("get", "pod", "agent", "-o", "jsonpath={.spec.initContainers[*].name}"), StringComparison.Ordinal);
+        await Wait.UntilAsync("the sandbox is counted", async () => await ns.RunAsync("get", "sbb", "agent", "-o", "jsonpath={.status.sandboxCount}") == "1");
     }
 
     private static IEnumerable<string> Files(string folder) =>

@@ -1,0 +1,262 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Xml.Linq;
+using Superserve.Core.Providers;
+using Superserve.Core.Secrets;
+using Superserve.Operator.Configuration;
+using Superserve.Testing;
+using YamlDotNet.Serialization;
+
+namespace Superserve.Integration.Tests;
+
+/// <summary>What the Helm chart renders, and that the API server takes it.</summary>
+public sealed class ChartTests(TestCluster cluster)
+{
+    private const string Release = "superserve-chart";
+    private const string OwnNamespace = "superserve-system";
+
+    /// <summary>What Pod Security's level restricted lets a pod mount.</summary>
+    private static readonly string[] RestrictedVolumes =
+        ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+
+    private static readonly string Version = XDocument.Load(Repository.PathTo("Directory.Build.props")).Descendants("Version").Single().Value;
+
+    /// <summary>Values, from the default on, that change most of what is rendered.</summary>
+    public static TheoryData<string> Installations =>
+    [
+        "replicas=2",
+        "webhook.url=https://192.0.2.1:16443",
+        "coreSecrets.clusterWide=false,coreSecrets.namespaces={agents},coreSecrets.names.builds={npm}",
+        "crds.enabled=false,podLabels.team=a,podAnnotations.note=b,imagePullSecrets[0].name=registry,priorityClassName=high",
+    ];
+
+    [Fact]
+    public async Task Helm_finds_no_fault_with_it()
+    {
+        Outcome outcome = await Tool.Helm.RunAsync("", new Dictionary<string, string>(), "lint", "--strict", Repository.PathTo("charts/superserve"));
+        Assert.True(outcome.Status == 0, outcome.ToString());
+    }
+
+    [Fact]
+    public void Its_resource_definitions_are_those_of_the_repository()
+    {
+        string[] ours = Names("crds"), charts = Names("charts/superserve/files/crds");
+        Assert.Equal(ours, charts);
+        Assert.NotEmpty(ours);
+        foreach (string name in ours)
+            Assert.Equal(File.ReadAllBytes(Repository.PathTo($"crds/{name}")), File.ReadAllBytes(Repository.PathTo($"charts/superserve/files/crds/{name}")));
+
+        static string[] Names(string folder) => [.. Directory.EnumerateFiles(Repository.PathTo(folder)).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
+    }
+
+    [Fact]
+    public async Task Resource_definitions_are_rendered_whole_and_stay_when_the_release_goes()
+    {
+        List<JsonObject> rendered = OfKind(await RenderAsync(), "CustomResourceDefinition");
+        string[] files = Directory.GetFiles(Repository.PathTo("crds"));
+        Assert.Equal(files.Length, rendered.Count);
+        foreach (string file in files)
+        {
+            JsonObject source = Parse(await File.ReadAllTextAsync(file));
+            JsonObject crd = Named(rendered, (string)source["metadata"]!["name"]!);
+            JsonObject annotations = crd["metadata"]!["annotations"]!.AsObject();
+            Assert.Equal("keep", (string?)annotations["helm.sh/resource-policy"]);
+            annotations.Remove("helm.sh/resource-policy");
+            if (annotations.Count == 0) crd["metadata"]!.AsObject().Remove("annotations");
+            Assert.True(JsonNode.DeepEquals(source, crd), $"{file} is rendered as\n{crd}");
+        }
+    }
+
+    [Fact]
+    public async Task Resource_definitions_can_be_left_out() =>
+        Assert.Empty(OfKind(await RenderAsync("crds.enabled=false"), "CustomResourceDefinition"));
+
+    // Helm applies server-side: what the chart renders is the chart's, and the operator's own writing would be a conflict.
+    [Theory]
+    [MemberData(nameof(Installations))]
+    public async Task What_the_operator_writes_is_not_rendered(string values)
+    {
+        IReadOnlyList<JsonObject> rendered = await RenderAsync(values);
+        Assert.All(rendered, manifest => Assert.DoesNotContain("caBundle", manifest.ToJsonString(), StringComparison.Ordinal));
+        Assert.Empty(OfKind(rendered, "Secret"));
+        Assert.Empty(OfKind(rendered, "Lease"));
+    }
+
+    [Theory]
+    [MemberData(nameof(Installations))]
+    public async Task The_API_server_takes_all_of_it(string values)
+    {
+        await using TestNamespace own = await cluster.NewNamespaceAsync();
+        await using TestNamespace agents = await cluster.NewNamespaceAsync();
+        string here = values.Replace("{agents}", $"{{{agents.Name}}}", StringComparison.Ordinal).Replace(".builds=", $".{agents.Name}=", StringComparison.Ordinal);
+        IReadOnlyList<string> manifests = await Chart.RenderAsync(Release, own.Name, here);
+        // In place of what is installed, which may be another release's.
+        string taken = await cluster.Kubectl.FeedAsync(string.Join("\n---\n", manifests), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "name", "-f", "-");
+        Assert.Equal(manifests.Count, taken.Split('\n').Length);
+    }
+
+    [Theory]
+    [MemberData(nameof(Installations))]
+    public async Task No_role_has_a_wildcard(string values) =>
+        Assert.All(Rules(OfKind(await RenderAsync(values), "Role", "ClusterRole")), rule => Assert.DoesNotContain("*", rule.ToJsonString(), StringComparison.Ordinal));
+
+    [Fact]
+    public async Task Core_Secrets_are_read_in_every_namespace_unless_values_say_otherwise()
+    {
+        IReadOnlyList<JsonObject> rendered = await RenderAsync();
+        JsonObject rule = Assert.Single(CoreSecretRules(OfKind(rendered, "ClusterRole")));
+        Assert.Equal(["get", "list", "watch"], Strings(rule["verbs"]));
+        Assert.Equal([OwnNamespace], Namespaces(OfKind(rendered, "Role")));
+    }
+
+    [Fact]
+    public async Task Without_clusterWide_only_its_own_Secrets_are_the_operators()
+    {
+        IReadOnlyList<JsonObject> rendered = await RenderAsync("coreSecrets.clusterWide=false");
+        Assert.Empty(CoreSecretRules(OfKind(rendered, "ClusterRole")));
+        Assert.Equal([OwnNamespace], Namespaces(OfKind(rendered, "Role")));
+        // A create cannot be limited to a name; everything else is.
+        Assert.All(CoreSecretRules(OfKind(rendered, "Role")), rule =>
+        {
+            if (Strings(rule["verbs"]) is not ["create"]) Assert.Equal(["superserve-ca", "superserve-stand-in-key"], Strings(rule["resourceNames"]));
+        });
+    }
+
+    [Fact]
+    public async Task Core_Secrets_are_read_where_values_name_the_namespaces_or_the_Secrets()
+    {
+        IReadOnlyList<JsonObject> rendered = await RenderAsync(
+            "coreSecrets.clusterWide=false", "coreSecrets.namespaces={agents,builds}", "coreSecrets.names.notebooks={openai,github}");
+        Assert.Empty(CoreSecretRules(OfKind(rendered, "ClusterRole")));
+        List<JsonObject> roles = [.. OfKind(rendered, "Role").Where(role => (string?)role["metadata"]!["namespace"] != OwnNamespace)];
+        Assert.Equal(["agents", "builds", "notebooks"], Namespaces(roles));
+        foreach (JsonObject role in roles)
+        {
+            string inNamespace = (string)role["metadata"]!["namespace"]!, name = (string)role["metadata"]!["name"]!;
+            JsonObject rule = Assert.Single(Rules([role]));
+            Assert.Equal(["secrets"], Strings(rule["resources"]));
+            Assert.Equal(["get", "list", "watch"], Strings(rule["verbs"]));
+            Assert.Equal(inNamespace == "notebooks" ? ["openai", "github"] : [], Strings(rule["resourceNames"]));
+
+            JsonObject binding = Assert.Single(OfKind(rendered, "RoleBinding"), binding => (string?)binding["metadata"]!["namespace"] == inNamespace);
+            Assert.Equal(("Role", name), ((string?)binding["roleRef"]!["kind"], (string?)binding["roleRef"]!["name"]));
+            JsonNode subject = Assert.Single(binding["subjects"]!.AsArray())!;
+            JsonObject account = Assert.Single(OfKind(rendered, "ServiceAccount"));
+            Assert.Equal(((string?)account["metadata"]!["name"], OwnNamespace), ((string?)subject["name"], (string?)subject["namespace"]));
+        }
+    }
+
+    [Fact]
+    public async Task The_operators_pods_meet_Pod_Security_restricted()
+    {
+        JsonNode pod = await OperatorPodAsync();
+        foreach (string field in (string[])["hostNetwork", "hostPID", "hostIPC"]) Assert.Null(pod[field]);
+        JsonNode context = pod["securityContext"]!;
+        Assert.True((bool)context["runAsNonRoot"]!);
+        Assert.NotEqual(0, (int)context["runAsUser"]!);
+        Assert.Equal("RuntimeDefault", (string?)context["seccompProfile"]!["type"]);
+        Assert.Null(context["sysctls"]);
+        Assert.All(pod["volumes"]!.AsArray(), volume => Assert.Contains(volume!.AsObject().Single(field => field.Key != "name").Key, RestrictedVolumes));
+        Assert.All(Containers(pod), container =>
+        {
+            JsonObject own = container["securityContext"]!.AsObject();
+            Assert.False((bool)own["allowPrivilegeEscalation"]!);
+            Assert.True((bool)own["readOnlyRootFilesystem"]!);
+            Assert.Equal(["ALL"], Strings(own["capabilities"]!["drop"]));
+            Assert.Null(own["capabilities"]!["add"]);
+            // What the pod says holds for each container.
+            foreach (string field in (string[])["privileged", "runAsUser", "runAsNonRoot", "seccompProfile", "procMount", "seLinuxOptions"]) Assert.Null(own[field]);
+            Assert.All(container["ports"]!.AsArray(), port => Assert.Null(port!["hostPort"]));
+        });
+    }
+
+    [Fact]
+    public async Task The_images_are_those_that_are_built()
+    {
+        Assert.Equal($"ghcr.io/superserve-k8s/superserve-operator:{Version}", (string?)Containers(await OperatorPodAsync()).Single()["image"]);
+        JsonNode options = JsonNode.Parse(await ConfigAsync("operator.json"))!;
+        Assert.Equal($"ghcr.io/superserve-k8s/superserve-sidecar:{Version}", (string?)options["sidecar"]!["image"]);
+    }
+
+    [Fact]
+    public async Task A_mirror_and_a_tag_of_ones_own_replace_them()
+    {
+        string[] values = ["image.repository=registry.example.com/operator", "image.tag=v9", "sidecar.image.repository=registry.example.com/sidecar", "sidecar.image.tag=v8"];
+        Assert.Equal("registry.example.com/operator:v9", (string?)Containers(await OperatorPodAsync(values)).Single()["image"]);
+        Assert.Equal("registry.example.com/sidecar:v8", (string?)JsonNode.Parse(await ConfigAsync("operator.json", values))!["sidecar"]!["image"]);
+    }
+
+    [Theory]
+    [MemberData(nameof(Installations))]
+    public async Task The_operator_reads_the_options_that_are_rendered(string values)
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(file, await ConfigAsync("operator.json", values));
+            OperatorOptions options = OptionsReader.Read(file);
+            Assert.Equal(OwnNamespace, options.Namespace);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
+    public async Task Providers_of_ones_own_become_a_catalog_that_the_operator_reads()
+    {
+        string[] values =
+        [
+            "providers[0].name=acme", "providers[0].source=https://acme.example.com/docs", "providers[0].token=acme_{base62:32}",
+            "providers[0].hosts[0].hosts={api.acme.example.com}", "providers[0].hosts[0].accepts[0].type=bearer",
+        ];
+        List<SpecError> errors = [];
+        ProviderCatalog? catalog = ProviderCatalog.TryParse(System.Text.Encoding.UTF8.GetBytes(await ConfigAsync("providers.json", values)), errors);
+        Assert.Empty(errors);
+        Assert.Equal(["acme"], catalog!.Providers.Select(provider => provider.Name));
+
+        // The operator is told of the file, where the pod has it.
+        string file = (string)JsonNode.Parse(await ConfigAsync("operator.json", values))!["providersFile"]!;
+        JsonNode mount = Assert.Single(Containers(await OperatorPodAsync(values)).Single()["volumeMounts"]!.AsArray(), mount => (string?)mount!["name"] == "config")!;
+        Assert.Equal($"{mount["mountPath"]}/providers.json", file);
+    }
+
+    [Fact]
+    public async Task A_change_of_the_options_restarts_the_operator() =>
+        Assert.NotEqual(await ChecksumAsync(), await ChecksumAsync("clusterDomain=example.org"));
+
+    private static async Task<string> ChecksumAsync(params string[] values) =>
+        (string)Assert.Single(OfKind(await RenderAsync(values), "Deployment"))["spec"]!["template"]!["metadata"]!["annotations"]!["checksum/config"]!;
+
+    private static async Task<JsonNode> OperatorPodAsync(params string[] values) =>
+        Assert.Single(OfKind(await RenderAsync(values), "Deployment"))["spec"]!["template"]!["spec"]!;
+
+    private static async Task<string> ConfigAsync(string file, params string[] values) =>
+        (string)Assert.Single(OfKind(await RenderAsync(values), "ConfigMap"))["data"]![file]!;
+
+    private static async Task<IReadOnlyList<JsonObject>> RenderAsync(params string[] values) =>
+        [.. (await Chart.RenderAsync(Release, OwnNamespace, values)).Select(Parse)];
+
+    private static JsonObject Parse(string yaml) =>
+        JsonSerializer.SerializeToNode(new DeserializerBuilder().WithAttemptingUnquotedStringTypeDeserialization().Build().Deserialize<object>(yaml))!.AsObject();
+
+    private static List<JsonObject> OfKind(IEnumerable<JsonObject> manifests, params string[] kinds) =>
+        [.. manifests.Where(manifest => kinds.Contains((string?)manifest["kind"]))];
+
+    private static JsonObject Named(IEnumerable<JsonObject> manifests, string name) =>
+        Assert.Single(manifests, manifest => (string?)manifest["metadata"]!["name"] == name);
+
+    private static string?[] Namespaces(IEnumerable<JsonObject> manifests) =>
+        [.. manifests.Select(manifest => (string?)manifest["metadata"]!["namespace"]).Order(StringComparer.Ordinal)];
+
+    private static IEnumerable<JsonObject> Containers(JsonNode pod) =>
+        ((JsonNode?[])[.. pod["initContainers"]?.AsArray() ?? [], .. pod["containers"]!.AsArray()]).Select(container => container!.AsObject());
+
+    private static IEnumerable<JsonObject> Rules(IEnumerable<JsonObject> roles) => roles.SelectMany(role => role["rules"]!.AsArray()).Select(rule => rule!.AsObject());
+
+    private static IEnumerable<JsonObject> CoreSecretRules(IEnumerable<JsonObject> roles) =>
+        Rules(roles).Where(rule => Strings(rule["apiGroups"]).Contains("") && Strings(rule["resources"]).Contains("secrets"));
+
+    private static string[] Strings(JsonNode? array) => array is null ? [] : [.. array.AsArray().Select(item => (string)item!)];
+}
