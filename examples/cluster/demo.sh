@@ -79,7 +79,7 @@ PYTHON
 dotnet exec "$operator" run --config operator.json --kubeconfig "$KUBECONFIG" >operator.log 2>&1 &
 pids+=($!)
 wait_for "The operator is ready" curl -sf --noproxy '*' "http://127.0.0.1:$health/readyz"
-wait_for "The webhooks have their CA" bash -c '[ "$(kubectl get mutatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 1 ] && [ "$(kubectl get validatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 3 ]'
+wait_for "The webhooks have their CA" bash -c '[ "$(kubectl get mutatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 1 ] && [ "$(kubectl get validatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 5 ]'
 show "the operator is ready"
 
 say "2. The owner applies the quickstart: a credential, where it may go, which pods get it, and a pod"

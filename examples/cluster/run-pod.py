@@ -27,8 +27,9 @@ def volume(directory, pod, spec):
             continue
         token = source["serviceAccountToken"]
         metadata = pod["metadata"]
+        # As the node's kubelet: nobody else gets a token for this audience.
         text = kubectl(
-            "create", "token", pod["spec"].get("serviceAccountName", "default"), "-n", metadata["namespace"], "--audience", token["audience"],
+            "--as", "system:node:demo", "--as-group", "system:nodes", "--as-group", "system:masters", "create", "token", pod["spec"].get("serviceAccountName", "default"), "-n", metadata["namespace"], "--audience", token["audience"],
             "--bound-object-kind", "Pod", "--bound-object-name", metadata["name"], "--bound-object-uid", metadata["uid"])
         with open(os.path.join(path, token["path"]), "w") as file:
             file.write(text.strip())

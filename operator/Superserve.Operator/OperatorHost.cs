@@ -65,6 +65,7 @@ internal static class OperatorHost
         services.AddSingleton<AdmissionEndpoints>();
         services.AddSingleton<SecretValidator>();
         services.AddSingleton<BindingValidator>();
+        services.AddSingleton<TokenValidator>();
         AddPods(services, options);
         services.AddSingleton<IStandInKey>(provider => provider.GetRequiredService<StandInKey>());
         services.AddSingleton<IDeliveryTrust>(provider => provider.GetRequiredService<ServingCertificates>());
@@ -84,7 +85,7 @@ internal static class OperatorHost
         services.AddHostedService(provider => ActivatorUtilities.CreateInstance<Leader>(provider));
 
         services.AddSingleton<Readiness>();
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(KubernetesMetrics.MeterName, OperatorMetrics.MeterName).AddPrometheusExporter(exporter =>
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(KubernetesMetrics.MeterName, OperatorMetrics.MeterName, "System.Runtime").AddPrometheusExporter(exporter =>
         {
             exporter.ScrapeResponseCacheDurationMilliseconds = 0;
             exporter.ScopeInfoEnabled = false;
@@ -156,6 +157,7 @@ internal static class OperatorHost
             AdmissionEndpoints admission = app.Services.GetRequiredService<AdmissionEndpoints>();
             admission.Map(routes, AdmissionEndpoints.SecretsPath, app.Services.GetRequiredService<SecretValidator>());
             admission.Map(routes, AdmissionEndpoints.BindingsPath, app.Services.GetRequiredService<BindingValidator>());
+            admission.Map(routes, TokenValidator.Path, app.Services.GetRequiredService<TokenValidator>());
             PodAdmission pods = app.Services.GetRequiredService<PodAdmission>();
             admission.Map(routes, PodAdmission.MutatePath, pods.Mutating);
             admission.Map(routes, PodAdmission.ValidatePath, pods.Validating);

@@ -67,7 +67,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             authorizer,
             new ResourceReader(_store, Watches, options),
             writer,
-            new SubresourceEndpoint(_store, _tokens, pods, writer),
+            new SubresourceEndpoint(_store, _tokens, pods, writer, admission),
             new ReviewEndpoint(authenticator, new AccessReviews(authorizer), pods),
             options.Time);
         _handler = new RequestHandler(authenticator, authorizer, _registry, aggregated, new DiscoveryEndpoint(_registry, aggregated), resources, Requests);

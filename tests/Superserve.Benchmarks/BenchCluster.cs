@@ -39,6 +39,8 @@ internal sealed class BenchCluster : IAsyncDisposable
             "superserve", "superserve-system", $"webhook.url=https://127.0.0.1:{WebhookPort}", $"webhook.port={WebhookPort}", $"delivery.port={DeliveryPort}");
         await kubectl.RunAsync("create", "namespace", "superserve-system");
         await kubectl.FeedAsync(string.Join("\n---\n", manifests), "apply", "--server-side", "-f", "-");
+        // The tokens come from here, and not from a kubelet; the webhook that would refuse them is the last one.
+        await kubectl.RunAsync("patch", "validatingwebhookconfiguration", "superserve", "--type=json", "-p", """[{"op": "remove", "path": "/webhooks/4"}]""");
         JsonObject options = JsonNode.Parse(await kubectl.RunAsync("get", "configmap", "superserve-operator", "-n", "superserve-system", "-o", "jsonpath={.data.operator\\.json}"))!.AsObject();
         options["listenAddress"] = "127.0.0.1";
         options["extraServingNames"] = new JsonArray("127.0.0.1");

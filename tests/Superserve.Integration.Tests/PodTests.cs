@@ -91,6 +91,14 @@ public sealed class PodTests(TestCluster cluster)
     }
 
     [Fact]
+    public async Task Nobody_but_a_kubelet_gets_a_token_that_makes_a_sidecar_of_its_bearer()
+    {
+        await using TestNamespace ns = await ReadyAsync();
+        Assert.Contains("only kubelets get one", await ns.Kubectl.FailAsync("", "create", "token", "default", "--audience", "superserve.ai", "-n", ns.Name), StringComparison.Ordinal);
+        await Wait.UntilAsync("tokens for others are given", async () => (await ns.Kubectl.TryAsync("", "create", "token", "default", "--audience", "vault", "-n", ns.Name)).Status == 0);
+    }
+
+    [Fact]
     public async Task A_sandbox_keeps_its_sidecar_and_its_id()
     {
         await using TestNamespace ns = await ReadyAsync();

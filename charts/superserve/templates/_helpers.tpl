@@ -29,9 +29,7 @@ service: {name: {{ include "superserve.name" .root }}, namespace: {{ .root.Relea
 {{- end -}}
 {{- end -}}
 
-{{/* Namespaces whose pods are looked at. Never the cluster's own and the operator's: its pods could not start without it. */}}
-{{- define "superserve.namespaceSelector" -}}
-matchLabels: {superserve.ai/injection: enabled}
-matchExpressions:
+{{/* Never the pods of the cluster's own namespace and of the operator's: its own could not start without it. */}}
+{{- define "superserve.notOurs" -}}
 - {key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {{ .Release.Namespace }}]}
 {{- end -}}

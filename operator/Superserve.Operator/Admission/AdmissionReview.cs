@@ -1,12 +1,13 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
 using System.Text.Unicode;
 
 namespace Superserve.Operator.Admission;
 
 /// <summary>The AdmissionReview of <c>admission.k8s.io/v1</c>: reading the question, writing the answer.</summary>
-internal static class AdmissionReview
+internal static partial class AdmissionReview
 {
     private const string ApiVersion = "admission.k8s.io/v1";
     private const string Kind = "AdmissionReview";
@@ -86,8 +87,13 @@ internal static class AdmissionReview
         // They go into the log.
         string[] names = [Text(request, "operation"), Text(resource, "group"), Text(resource, "resource"), Text(request, "subResource"), Text(request, "namespace"), Text(request, "name")];
         if (names.Any(name => name.Length > MaxNameLength || name.Any(char.IsControl))) return "a name in the request is none that Kubernetes gives";
+        // It goes into paths, where nothing, or a dot, would mean all namespaces.
+        if (!NamespaceName().IsMatch(Text(request, "namespace"))) return "request.namespace is no namespace; all that is judged here is namespaced";
         return "";
     }
+
+    [GeneratedRegex(@"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\z")]
+    private static partial Regex NamespaceName();
 
     private static AdmissionRequest Read(JsonElement request) => new()
     {

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Superserve.Operator.Resources;
 
 namespace Superserve.Operator.Bindings;
@@ -12,14 +13,25 @@ public static class LabelSelectors
     public static bool Matches(this LabelSelector? selector, IEnumerable<KeyValuePair<string, string>>? labels)
     {
         if (selector is not ({ MatchLabels.Count: > 0 } or { MatchExpressions.Count: > 0 })) return false;
-        Dictionary<string, string> known = labels is null ? [] : new(labels, StringComparer.Ordinal);
-        return (selector.MatchLabels ?? new Dictionary<string, string>()).All(wanted => known.TryGetValue(wanted.Key, out string? value) && value == wanted.Value)
-            && (selector.MatchExpressions ?? []).All(expression => Matches(expression, known));
+        // Asked of every pod of a namespace: nothing is copied.
+        foreach ((string key, string wanted) in selector.MatchLabels ?? ImmutableDictionary<string, string>.Empty)
+            if (ValueOf(labels, key) != wanted) return false;
+        foreach (LabelExpression expression in selector.MatchExpressions ?? [])
+            if (!Matches(expression, labels)) return false;
+        return true;
     }
 
-    private static bool Matches(LabelExpression expression, Dictionary<string, string> labels)
+    private static string? ValueOf(IEnumerable<KeyValuePair<string, string>>? labels, string key) => labels switch
     {
-        string? value = expression.Key is null ? null : labels.GetValueOrDefault(expression.Key);
+        null => null,
+        IDictionary<string, string> dictionary => dictionary.TryGetValue(key, out string? value) ? value : null,
+        IReadOnlyDictionary<string, string> dictionary => dictionary.GetValueOrDefault(key),
+        _ => labels.FirstOrDefault(label => label.Key == key).Value,
+    };
+
+    private static bool Matches(LabelExpression expression, IEnumerable<KeyValuePair<string, string>>? labels)
+    {
+        string? value = expression.Key is null ? null : ValueOf(labels, expression.Key);
         bool isListed = value is not null && expression.Values?.Contains(value, StringComparer.Ordinal) == true;
         return expression.Operator switch
         {

@@ -52,7 +52,7 @@ internal sealed partial class DeliveryService(
                 proven = await reviewer.ReviewAsync(TokenOf(context), either.Token);
                 SandboxFacts sandbox = await vetting.VetAsync(proven, either.Token);
                 Hello hello = await GreetAsync(requestStream, context.CancellationToken);
-                stream = new SidecarStream(sandbox, proven, hello, limits, reviewer, metrics, time, logger);
+                stream = new SidecarStream(sandbox, proven, hello, limits, reviewer, vetting, metrics, time, logger);
             }
             catch (OperationCanceledException) when (handshake.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
             {

@@ -22,6 +22,7 @@ internal sealed partial class SidecarStream : IDisposable
 
     private readonly DeliveryLimits _limits;
     private readonly TokenReviewer _reviewer;
+    private readonly PodVetting _vetting;
     private readonly DeliveryMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -44,7 +45,7 @@ internal sealed partial class SidecarStream : IDisposable
 
     /// <summary>A stream of a vetted sandbox that has said Hello.</summary>
     public SidecarStream(
-        SandboxFacts sandbox, ProvenPod proven, Hello hello, DeliveryLimits limits, TokenReviewer reviewer, DeliveryMetrics metrics, TimeProvider time, ILogger logger)
+        SandboxFacts sandbox, ProvenPod proven, Hello hello, DeliveryLimits limits, TokenReviewer reviewer, PodVetting vetting, DeliveryMetrics metrics, TimeProvider time, ILogger logger)
     {
         Sandbox = sandbox;
         Capture = hello.Capture;
@@ -52,6 +53,7 @@ internal sealed partial class SidecarStream : IDisposable
         _until = proven.Until;
         _limits = limits;
         _reviewer = reviewer;
+        _vetting = vetting;
         _metrics = metrics;
         _time = time;
         _logger = logger;
@@ -238,22 +240,24 @@ internal sealed partial class SidecarStream : IDisposable
             try
             {
                 ProvenPod proven = await _reviewer.ReviewAsync(token, _ended.Token);
-                if (proven.Pod == Sandbox.Pod && proven.Uid == Sandbox.Uid)
+                if (proven.Pod != Sandbox.Pod || proven.Uid != Sandbox.Uid)
                 {
-                    lock (_gate) _until = proven.Until;
-                    return true;
+                    End(Ending.RenewalOfAnotherPod);
+                    return false;
                 }
 
-                End(Ending.RenewalOfAnotherPod);
-                return false;
+                // What was a sandbox when the stream was opened has to be one still.
+                await _vetting.VetAsync(proven, _ended.Token);
+                lock (_gate) _until = proven.Until;
+                return true;
             }
             catch (EndingException exception) when (exception.Ending.Status == StatusCode.Unavailable)
             {
                 await Task.Delay(RenewalRetry, _time, _ended.Token);
             }
-            catch (EndingException)
+            catch (EndingException exception)
             {
-                End(Ending.RenewalRefused);
+                End(exception.Ending.Status == StatusCode.PermissionDenied ? exception.Ending : Ending.RenewalRefused);
                 return false;
             }
         }

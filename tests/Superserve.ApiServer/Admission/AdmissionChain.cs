@@ -42,7 +42,7 @@ internal sealed class AdmissionChain(ObjectStore store, WebhookCaller caller)
         }
     }
 
-    /// <summary>Both steps where nothing is stored: CONNECT.</summary>
+    /// <summary>Both steps where nothing is stored: CONNECT, and tokens.</summary>
     public async Task ConnectAsync(AdmissionAttributes attributes, ICollection<string> warnings, CancellationToken cancellation)
     {
         JsonObject options = await MutateAsync(attributes, attributes.Object ?? [], value => value, warnings, cancellation);

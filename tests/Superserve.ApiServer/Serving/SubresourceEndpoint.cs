@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http;
+using Superserve.ApiServer.Admission;
 using Superserve.ApiServer.Authentication;
 using Superserve.ApiServer.Resources;
 using Superserve.ApiServer.Storage;
@@ -6,7 +7,7 @@ using Superserve.ApiServer.Storage;
 namespace Superserve.ApiServer.Serving;
 
 /// <summary>Subresources that are no view of the object itself.</summary>
-internal sealed class SubresourceEndpoint(ObjectStore store, ServiceAccountTokens tokens, PodEndpoint pods, ResourceWriter writer)
+internal sealed class SubresourceEndpoint(ObjectStore store, ServiceAccountTokens tokens, PodEndpoint pods, ResourceWriter writer, AdmissionChain admission)
 {
     /// <summary>False for those that are read and written like the object: status, ephemeralcontainers, finalize.</summary>
     public async Task<bool> TryHandleAsync(HttpContext context, ResourceRequest request, UserInfo user)
@@ -16,6 +17,14 @@ internal sealed class SubresourceEndpoint(ObjectStore store, ServiceAccountToken
             case "token":
                 if (request.Verb != "create") throw ApiErrors.MethodNotAllowed();
                 JsonObject asked = await RequestBody.ReadObjectAsync(context.Request);
+                await admission.ConnectAsync(
+                    new AdmissionAttributes("CREATE", request.Type, "token", request.Namespace, request.Name, user, false)
+                    {
+                        Object = asked,
+                        ObjectKind = ("authentication.k8s.io", "v1", "TokenRequest"),
+                    },
+                    [],
+                    context.RequestAborted);
                 await Responses.WriteAsync(context, 201, tokens.Issue(request.Namespace, request.Name, asked));
                 return true;
             case "binding":

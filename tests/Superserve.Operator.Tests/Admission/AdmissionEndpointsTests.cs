@@ -91,6 +91,8 @@ public sealed class AdmissionEndpointsTests
     [InlineData("""{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "a", "operation": "CREATE"}}""", "request.resource is missing")]
     [InlineData("""{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "a", "operation": "CREATE", "resource": {"resource": "pods"}}}""", "request.userInfo.username is missing")]
     [InlineData("""{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "a", "operation": "CREATE", "name": "a\nb", "resource": {"resource": "pods"}, "userInfo": {"username": "a"}}}""", "a name in the request is none that Kubernetes gives")]
+    [InlineData("""{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "a", "operation": "CREATE", "resource": {"resource": "pods"}, "userInfo": {"username": "a"}}}""", "request.namespace is no namespace")]
+    [InlineData("""{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "a", "operation": "CREATE", "namespace": "..", "resource": {"resource": "pods"}, "userInfo": {"username": "a"}}}""", "request.namespace is no namespace")]
     public async Task What_is_no_review_gets_a_text_that_says_so(string body, string message)
     {
         await using AdmissionServer server = await AdmissionServer.StartAsync(Handler.Allowing);

@@ -52,7 +52,7 @@ public sealed class BoundsTests : DeliveryTest
         // Shown by the API server, and gone before the stream was there to be told.
         SandboxFacts ghost = new(new Kubernetes.ObjectKey(Ns, "ghost"), "uid", SandboxIdOf(1), new Dictionary<string, string>(), []);
         using SidecarStream stream = new(
-            ghost, new ProvenPod(ghost.Pod, ghost.Uid, DateTimeOffset.MaxValue), new Hello { Capture = "Explicit", Version = "1" }, Limits, null!, null!, Time,
+            ghost, new ProvenPod(ghost.Pod, ghost.Uid, DateTimeOffset.MaxValue), new Hello { Capture = "Explicit", Version = "1" }, Limits, null!, null!, null!, Time,
             Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
         Registry.Add(stream);
         await Eventually(() => stream.Ended == Ending.PodGone, "it is given up");

@@ -82,6 +82,16 @@ public sealed class LifetimeTests : DeliveryTest
     }
 
     [Fact]
+    public async Task A_pod_that_is_no_vetted_sandbox_any_more_loses_its_stream_at_the_renewal()
+    {
+        TestSidecar sidecar = await AgentAsync();
+        Parts.Problems = _ => ["a debug container looks into the sidecar"];
+        RpcException ended = await sidecar.EndedAsync(() => SendRenewalAsync(sidecar, Token("agent")));
+        Assert.Equal(StatusCode.PermissionDenied, ended.StatusCode);
+        Assert.Contains("a debug container looks into the sidecar", ended.Status.Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_renewal_that_the_API_server_does_not_accept_ends_the_stream()
     {
         TestSidecar sidecar = await AgentAsync();

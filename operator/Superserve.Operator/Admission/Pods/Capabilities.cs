@@ -2,7 +2,7 @@ using System.Collections.Frozen;
 
 namespace Superserve.Operator.Admission.Pods;
 
-/// <summary>Linux capabilities as container runtimes read them: in any case, with or without <c>CAP_</c>.</summary>
+/// <summary>Linux capabilities, compared as widely as any container runtime reads them: in any case, with or without <c>CAP_</c>.</summary>
 internal static class Capabilities
 {
     private const string Prefix = "CAP_";

@@ -114,8 +114,8 @@ public sealed class PodAdmission
     private AdmissionDecision Validate(AdmissionRequest request)
     {
         // 1. A command in a container.
-        if (request is { Operation: "CONNECT", Resource: "pods", SubResource: "exec" or "attach" })
-            return PodGuard.CheckExec((request.Object is { } options ? JsonObject.Create(options) : null).Text("container")) is { } refusal
+        if (request is { Operation: "CONNECT", Resource: "pods", SubResource: "exec" or "attach", Object: { } options })
+            return PodGuard.CheckExec(JsonObject.Create(options).Text("container")) is { } refusal
                 ? AdmissionDecision.Forbid(refusal)
                 : AdmissionDecision.Allow();
 

@@ -104,7 +104,16 @@ public sealed class PodGuard(InjectionOptions options, ReadOnlyMemory<byte> key)
     private static void CheckVolume(string path, JsonObject volume, IReadOnlySet<string> credentials, List<SpecError> errors)
     {
         if (volume.ContainsKey("hostPath")) errors.Add(new(path + ".hostPath", "a sandbox may not have files of its node: use another kind of volume"));
-        CheckCredential(path + ".secret", volume.Map("secret").Text("secretName"), credentials, errors);
+        if (volume.ContainsKey("gitRepo")) errors.Add(new(path + ".gitRepo", "it runs git on the node, on what the repository says: clone in an init container"));
+        // Drivers are given core Secrets too, and some show them in the volume or send them to a server of the pod's choice.
+        foreach ((string kind, JsonNode? member) in volume)
+        {
+            if (member is not JsonObject source) continue;
+            CheckCredential($"{path}.{kind}.secretName", source.Text("secretName"), credentials, errors);
+            CheckCredential($"{path}.{kind}.secretRef", source.Map("secretRef").Text("name"), credentials, errors);
+            CheckCredential($"{path}.{kind}.nodePublishSecretRef", source.Map("nodePublishSecretRef").Text("name"), credentials, errors);
+        }
+
         foreach ((JsonObject source, int i) in volume.Map("projected").Items("sources").Select((source, i) => (source, i)))
         {
             CheckCredential($"{path}.projected.sources[{i}].secret", source.Map("secret").Text("name"), credentials, errors);
@@ -157,7 +166,8 @@ public sealed class PodGuard(InjectionOptions options, ReadOnlyMemory<byte> key)
                 ? $"with {added} the sandbox could send around the sidecar: remove it"
                 : $"{added} is not among the capabilities that Pod Security's baseline permits: remove it"));
 
-        HashSet<string> dropped = [.. capabilities.Texts("drop").Select(Capabilities.Normalize)];
+        // Exactly these: runtimes put CAP_ in front, and drop nothing where it stands already.
+        HashSet<string> dropped = new(capabilities.Texts("drop"), StringComparer.OrdinalIgnoreCase);
         if (!dropped.Contains("ALL") && !(dropped.Contains("NET_RAW") && dropped.Contains("NET_ADMIN")))
             errors.Add(new(path + ".drop", isForDebugging
                 ? "a debug container that keeps NET_RAW could send around the sidecar: use kubectl debug --profile=restricted, or drop NET_RAW and NET_ADMIN in --custom"

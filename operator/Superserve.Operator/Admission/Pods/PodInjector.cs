@@ -181,7 +181,7 @@ public sealed class PodInjector(InjectionOptions options, ReadOnlyMemory<byte> k
     private static void DropCapabilities(JsonObject container)
     {
         JsonArray dropped = container.MapOrNew("securityContext").MapOrNew("capabilities").ListOrNew("drop");
-        HashSet<string> already = [.. container.Map("securityContext").Map("capabilities").Texts("drop").Select(Capabilities.Normalize)];
+        HashSet<string> already = new(container.Map("securityContext").Map("capabilities").Texts("drop"), StringComparer.OrdinalIgnoreCase);
         if (already.Contains("ALL")) return;
         foreach (string capability in Dropped.Where(capability => !already.Contains(capability))) dropped.Add(capability);
     }

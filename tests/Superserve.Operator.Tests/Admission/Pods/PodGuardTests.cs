@@ -28,6 +28,8 @@ public sealed class PodGuardTests
         ["all capabilities"] = (pod => Add(pod, "all"), "spec.containers[0].securityContext.capabilities.add"),
         ["NET_RAW kept"] = (pod => Drop(pod, "NET_ADMIN"), "spec.containers[0].securityContext.capabilities.drop"),
         ["NET_ADMIN kept"] = (pod => Drop(pod, "NET_RAW"), "spec.containers[0].securityContext.capabilities.drop"),
+        ["NET_RAW dropped under a name that drops nothing"] = (pod => SecurityOf(pod)["capabilities"]!["drop"] = new JsonArray("CAP_NET_RAW", "NET_ADMIN"), "spec.containers[0].securityContext.capabilities.drop"),
+        ["all dropped under a name that drops nothing"] = (pod => Drop(pod, "CAP_ALL"), "spec.containers[0].securityContext.capabilities.drop"),
         ["nothing dropped"] = (pod => SecurityOf(pod).Remove("capabilities"), "spec.containers[0].securityContext.capabilities.drop"),
         ["a privileged init container"] = (pod => List(pod, "initContainers").Add(Json("""{"name":"x","securityContext":{"privileged":true,"capabilities":{"drop":["ALL"]}}}""")), "spec.initContainers[2].securityContext.privileged"),
 
@@ -85,7 +87,11 @@ public sealed class PodGuardTests
         // The credentials themselves.
         ["a credential in a variable"] = (pod => AddVariable(pod, """{"name":"X","valueFrom":{"secretKeyRef":{"name":"anthropic-credentials","key":"api-key"}}}"""), "spec.containers[0].env[13].valueFrom.secretKeyRef"),
         ["a credential in variables"] = (pod => Agent(pod)["envFrom"] = Json("""[{"configMapRef":{"name":"c"}},{"secretRef":{"name":"github-credentials","optional":true}}]"""), "spec.containers[0].envFrom[1].secretRef"),
-        ["a credential in a volume"] = (pod => AddVolume(pod, """{"name":"c","secret":{"secretName":"anthropic-credentials"}}"""), "spec.volumes[3].secret"),
+        ["a credential for a volume's driver"] = (pod => AddVolume(pod, """{"name":"c","csi":{"driver":"example.com","nodePublishSecretRef":{"name":"anthropic-credentials"}}}"""), "spec.volumes[3].csi.nodePublishSecretRef"),
+        ["a credential for a file server"] = (pod => AddVolume(pod, """{"name":"c","azureFile":{"shareName":"s","secretName":"anthropic-credentials"}}"""), "spec.volumes[3].azureFile.secretName"),
+        ["a credential for a plugin"] = (pod => AddVolume(pod, """{"name":"c","flexVolume":{"driver":"example.com/d","secretRef":{"name":"anthropic-credentials"}}}"""), "spec.volumes[3].flexVolume.secretRef"),
+        ["a repository that the node clones"] = (pod => AddVolume(pod, """{"name":"c","gitRepo":{"repository":"https://example.com/r"}}"""), "spec.volumes[3].gitRepo"),
+        ["a credential in a volume"] = (pod => AddVolume(pod, """{"name":"c","secret":{"secretName":"anthropic-credentials"}}"""), "spec.volumes[3].secret.secretName"),
         ["a credential in a projected volume"] = (pod => AddVolume(pod, """{"name":"c","projected":{"sources":[{"secret":{"name":"github-credentials"}}]}}"""), "spec.volumes[3].projected.sources[0].secret"),
 
         // Containers for debugging.
