@@ -18,32 +18,7 @@ finish() {
 }
 trap finish EXIT
 
-if [ -t 1 ]; then bold=$(printf "\033[1m") plain=$(printf "\033[0m"); else bold="" plain=""; fi
-say() { printf "\n%s%s%s\n" "$bold" "$*" "$plain"; }
-show() { printf '  %s\n' "$*"; }
-expect() { # expect WHAT COMMAND...: says whether it is so
-  local what=$1
-  shift
-  if "$@"; then show "ok: $what"; else show "FAILED: $what"; failures=$((failures + 1)); fi
-}
-is() { [ "$1" = "$2" ] || { show "  wanted: $2"; show "  got:    $1"; return 1; }; }
-holds() { grep -qF -- "$2" <<<"$1"; }
-lacks() { ! grep -qF -- "$2" <<<"$1"; }
-wait_for() { # wait_for WHAT COMMAND...: up to ten seconds
-  local what=$1
-  shift
-  for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
-  echo "$what did not start." >&2
-  cat "$work"/*.log >&2 || true
-  exit 1
-}
-free_ports() {
-  python3 - "$1" <<'PYTHON'
-import socket, sys
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
-print(*(s.getsockname()[1] for s in sockets))
-PYTHON
-}
+. "$source/../lib.sh"
 
 # The demo's own ports, so that it runs beside anything.
 read -r service_port proxy_port health_port metrics_port <<<"$(free_ports 4)"
@@ -64,8 +39,8 @@ python3 "$source/service.py" "$service_port" service.crt service.key seen.txt >s
 pids+=($!)
 "$sidecar" run --config sidecar.json >sidecar.log 2>&1 &
 pids+=($!)
-wait_for "The sidecar" curl -sf --noproxy '*' "http://127.0.0.1:$health_port/readyz"
-wait_for "The service" bash -c "exec 3<>/dev/tcp/127.0.0.1/$service_port"
+wait_for "The sidecar is ready" curl -sf --noproxy '*' "http://127.0.0.1:$health_port/readyz"
+wait_for "The service listens" bash -c "exec 3<>/dev/tcp/127.0.0.1/$service_port"
 show "the sidecar is ready"
 
 # The client: an environment of its own, with the stand-ins, the proxy and the trust variables, and nothing else.
@@ -112,7 +87,7 @@ expect "refused as credential_revoked" holds "$(cat answer.txt)" '"reason":"cred
 expect "the service was not asked" is "$(grep -c . seen.txt)" 3
 
 say "8. Each use is on record"
-wait_for "The last event" grep -q credential_revoked run/events.jsonl
+wait_for "The last event is written" grep -q credential_revoked run/events.jsonl
 grep '"kind":"request"' run/events.jsonl | sed 's/^/  /'
 expect "five requests: three swapped, two refused" is \
   "$(grep -c '"kind":"request"' run/events.jsonl) $(grep -c '"upstreamStatus":200' run/events.jsonl) $(grep '"kind":"request"' run/events.jsonl | grep -c '"error"')" "5 3 2"

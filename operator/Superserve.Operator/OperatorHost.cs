@@ -133,6 +133,8 @@ internal static class OperatorHost
         kestrel.AddServerHeader = false;
         // Beside the sidecars', which delivery counts.
         kestrel.Limits.MaxConcurrentConnections = kestrel.ApplicationServices.GetRequiredService<DeliveryLimits>().Connections + 4096;
+        // Thousands of connections, each with one call: nothing to compress against.
+        kestrel.Limits.Http2.HeaderTableSize = 0;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         kestrel.Limits.MaxRequestBodySize = AdmissionEndpoints.MaxBodyBytes;
         ServingCertificates certificates = kestrel.ApplicationServices.GetRequiredService<ServingCertificates>();

@@ -30,6 +30,7 @@ public sealed class BindingTests(TestCluster cluster)
         await ns.ConnectAsync("one");
         await ns.ConnectAsync("two");
         binding = await ns.ReasonAsync("sbb", "agents", "Ready");
+        Assert.Contains(binding["status"]!["conditions"]!.AsArray(), condition => (string?)condition!["type"] == "Enforced" && (string?)condition["reason"] is "ExplicitCapture" or "TransparentCapture");
         Assert.Equal(2, (int)binding["status"]!["sandboxCount"]!);
         Assert.Equal(2, (int)binding["status"]!["connectedCount"]!);
         JsonNode first = binding["status"]!["sandboxes"]!.AsArray().Single(sandbox => (string?)sandbox!["pod"] == "one")!;

@@ -27,6 +27,7 @@ public sealed class TestCluster : IAsyncLifetime
     private EmbeddedApiServer? _embedded;
     private Process? _operator;
     private IReadOnlyList<string> _ownKinds = [];
+    private bool _hadDefinitions;
 
     /// <summary>kubectl as the cluster's administrator.</summary>
     public Kubectl Kubectl { get; private set; } = null!;
@@ -74,7 +75,8 @@ public sealed class TestCluster : IAsyncLifetime
             {
                 await Kubectl.TryAsync("", ["delete", string.Join(',', _ownKinds), "-l", $"app.kubernetes.io/instance={Release}"]);
                 await Kubectl.TryAsync("", "delete", "namespace", _operatorNamespace, "--wait=false");
-                await Kubectl.TryAsync("", "delete", "-f", Repository.PathTo("crds"));
+                // With the definitions would go every resource that somebody has.
+                if (!_hadDefinitions) await Kubectl.TryAsync("", "delete", "-f", Repository.PathTo("crds"));
             }
         }
 
@@ -98,6 +100,7 @@ public sealed class TestCluster : IAsyncLifetime
         int webhookPort = FreePort.Next(), healthPort = FreePort.Next(), metricsPort = FreePort.Next();
         IReadOnlyList<string> manifests = await Chart.RenderAsync(
             Release, _operatorNamespace, $"webhook.url=https://{Bracketed(host)}:{webhookPort}", $"webhook.port={webhookPort}");
+        _hadDefinitions = (await Kubectl.TryAsync("", "get", "crd", "secrets.superserve.ai")).Status == 0;
         await Kubectl.RunAsync("create", "namespace", _operatorNamespace);
         string[] webhooks = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
         await ApplyAsync(manifests.Where(manifest => !Chart.IsKind(manifest, ["Deployment", "Service", .. webhooks])));

@@ -26,7 +26,7 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
         await using (app)
         {
             await app.StartAsync();
-            await TestCluster.UntilAsync(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
+            await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
             Assert.Equal(HttpStatusCode.OK, Get($"http://127.0.0.1:{options.HealthPort}/healthz").Status);
 
             Task drained = OperatorHost.DrainAsync(app, options);
@@ -61,7 +61,7 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
         await using (app)
         {
             await app.StartAsync();
-            await TestCluster.UntilAsync(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
+            await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
             Assert.Equal(HttpStatusCode.NotFound, Get($"http://127.0.0.1:{options.HealthPort}/metrics").Status);
             Assert.Equal(HttpStatusCode.NotFound, Get($"http://127.0.0.1:{options.MetricsPort}/readyz").Status);
             Assert.Equal(HttpStatusCode.NotFound, Get($"http://127.0.0.1:{options.HealthPort}/validate/secrets").Status);
@@ -84,7 +84,7 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
             await app.StartAsync();
             KubernetesConnection connection = cluster.Connect();
             byte[]? bundle = null;
-            await TestCluster.UntilAsync(
+            await Eventually.True(
                 () =>
                 {
                     V1ValidatingWebhookConfiguration live = connection.SendAsync<V1ValidatingWebhookConfiguration>(
@@ -123,11 +123,11 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
         {
             await Task.WhenAll(first.StartAsync(), second.StartAsync());
             foreach (OperatorOptions options in (OperatorOptions[])[firstOptions, secondOptions])
-                await TestCluster.UntilAsync(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the replica is ready");
-            await TestCluster.UntilAsync(() => Leads(first) != Leads(second), "one of them leads");
+                await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the replica is ready");
+            await Eventually.True(() => Leads(first) != Leads(second), "one of them leads");
             (WebApplication leader, WebApplication follower) = Leads(first) ? (first, second) : (second, first);
             await leader.StopAsync();
-            await TestCluster.UntilAsync(() => Leads(follower), "the other one leads");
+            await Eventually.True(() => Leads(follower), "the other one leads");
             await follower.StopAsync();
         }
 

@@ -4,7 +4,9 @@ using Superserve.Core.Providers;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Controllers;
 using Superserve.Kubernetes.Writing;
+using Superserve.Operator.Admission.Pods;
 using Superserve.Operator.Cluster;
+using Superserve.Operator.Configuration;
 using Superserve.Operator.Resources;
 using Superserve.Operator.Secrets;
 
@@ -12,7 +14,7 @@ namespace Superserve.Operator.Bindings;
 
 /// <summary>Says of a SandboxBinding which sandboxes it has, and what keeps them from their secrets.</summary>
 public sealed class BindingReconciler(
-    ClusterCache cluster, ProviderCatalog catalog, StatusWriter<SandboxBindingResource> statuses, EventRecorder events, TimeProvider time)
+    ClusterCache cluster, ProviderCatalog catalog, StatusWriter<SandboxBindingResource> statuses, EventRecorder events, OperatorOptions options, TimeProvider time)
 {
     /// <summary>The most sandboxes that a status lists; the counts tell of all.</summary>
     public const int MaxSandboxes = 50;
@@ -37,8 +39,8 @@ public sealed class BindingReconciler(
         BindingState state = BindingState.Of(
             binding, cluster.Bindings.Store.InNamespace(key.Namespace), cluster.Pods.Store.InNamespace(key.Namespace),
             name => StateOf(key.Namespace, name), IsEnabled(key.Namespace), now);
-        ResourceCondition ready = ReadyCondition.Next(
-            binding.Status?.Conditions, state.IsReady ? "True" : "False", state.Reason, state.Message, binding.Metadata.Generation, now);
+        ResourceCondition ready = Conditions.Next(
+            binding.Status?.Conditions, Conditions.ReadyType, state.IsReady ? "True" : "False", state.Reason, state.Message, binding.Metadata.Generation, now);
         await statuses.WriteAsync(cached, StatusOf(binding, state, ready, now), cancellationToken);
 
         Tell(binding, ready);
@@ -67,7 +69,7 @@ public sealed class BindingReconciler(
         })];
         return new SandboxBindingStatus
         {
-            Conditions = [ready],
+            Conditions = [ready, EnforcedOf(binding, now)],
             ObservedGeneration = binding.Metadata.Generation,
             SandboxCount = state.Sandboxes.Length,
             ConnectedCount = state.Sandboxes.Count(pod => pod.IsConnected()),
@@ -77,6 +79,15 @@ public sealed class BindingReconciler(
                 Pod = pod.Metadata.Name, Uid = pod.Metadata.Uid, Connected = pod.IsConnected(), Secrets = bound,
             })],
         };
+    }
+
+    /// <summary>Never silently: what captures by variables alone is no boundary for the network.</summary>
+    private ResourceCondition EnforcedOf(SandboxBindingResource binding, DateTimeOffset now)
+    {
+        (string status, string reason, string message) = options.Sidecar.Capture == CaptureMode.Transparent
+            ? ("True", "TransparentCapture", "nothing of the sandboxes goes around their sidecars")
+            : ("False", "ExplicitCapture", "programs that ignore the proxy variables go around the sidecar, where stand-ins are worth nothing and spec.network does not hold: add a NetworkPolicy where that matters");
+        return Conditions.Next(binding.Status?.Conditions, Conditions.EnforcedType, status, reason, message, binding.Metadata.Generation, now);
     }
 
     private void Tell(SandboxBindingResource before, ResourceCondition ready)

@@ -37,8 +37,8 @@ public sealed class SecretReconciler(
         CoreSecretLookup lookup = secret.CoreSecret is { } coreSecret ? cluster.CoreSecrets.Find(coreSecret) : new CoreSecretLookup.Missing();
         SecretState state = SecretState.Of(secret, lookup, catalog);
         DateTimeOffset? rotated = RotationOf(key, secret, lookup, state, out bool isRotation);
-        ResourceCondition ready = ReadyCondition.Next(
-            secret.Status?.Conditions, StatusOf(state), state.Reason, state.Message, secret.Metadata.Generation, time.GetUtcNow());
+        ResourceCondition ready = Conditions.Next(
+            secret.Status?.Conditions, Conditions.ReadyType, StatusOf(state), state.Reason, state.Message, secret.Metadata.Generation, time.GetUtcNow());
         IReadOnlyList<string>? hosts = state.Definition?.Hosts.Select(host => host.Pattern.ToString()).Take(MaxHosts).ToList();
         SecretResourceStatus status = new()
         {
@@ -77,9 +77,9 @@ public sealed class SecretReconciler(
         bool hadOne = _seen.TryGetValue(key, out (string Uid, Credential Credential) seen) && seen.Uid == secret.Metadata.Uid;
         _seen[key] = (secret.Metadata.Uid, credential);
         if (hadOne && seen.Credential.Bytes.Span.SequenceEqual(credential.Bytes.Span)) return known;
-        DateTimeOffset changed = ReadyCondition.Seconds(found.ChangedAt.GetValueOrDefault(secret.Spec!.ValueFrom!.SecretKeyRef!.Key!));
+        DateTimeOffset changed = Conditions.Seconds(found.ChangedAt.GetValueOrDefault(secret.Spec!.ValueFrom!.SecretKeyRef!.Key!));
         isRotation = hadOne || (known is not null && changed > known);
-        if (isRotation || known is null) return known is null || changed > known ? changed : ReadyCondition.Seconds(time.GetUtcNow());
+        if (isRotation || known is null) return known is null || changed > known ? changed : Conditions.Seconds(time.GetUtcNow());
         return known;
     }
 

@@ -5,6 +5,7 @@ using k8s.Models;
 using Microsoft.Extensions.Time.Testing;
 using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Tests.Support;
+using Superserve.Testing;
 
 namespace Superserve.Kubernetes.Tests.Api;
 

@@ -7,6 +7,7 @@ using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Caching;
 using Superserve.Kubernetes.Tests.Support;
 using static Superserve.Kubernetes.Tests.Support.Objects;
+using Superserve.Testing;
 
 namespace Superserve.Kubernetes.Tests.Caching;
 

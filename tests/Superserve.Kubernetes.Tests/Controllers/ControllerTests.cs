@@ -4,6 +4,7 @@ using Microsoft.Extensions.Time.Testing;
 using Superserve.Kubernetes.Controllers;
 using Superserve.Kubernetes.Queueing;
 using Superserve.Kubernetes.Tests.Support;
+using Superserve.Testing;
 
 namespace Superserve.Kubernetes.Tests.Controllers;
 

@@ -2,6 +2,7 @@ using k8s.Models;
 using Microsoft.Extensions.Time.Testing;
 using Superserve.Kubernetes.Leadership;
 using Superserve.Kubernetes.Tests.Support;
+using Superserve.Testing;
 
 namespace Superserve.Kubernetes.Tests.Leadership;
 

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Time.Testing;
 using Superserve.Kubernetes.Queueing;
 using Superserve.Kubernetes.Tests.Support;
+using Superserve.Testing;
 
 namespace Superserve.Kubernetes.Tests.Queueing;
 

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Time.Testing;
 using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Tests.Support;
 using Superserve.Kubernetes.Writing;
+using Superserve.Testing;
 
 namespace Superserve.Kubernetes.Tests.Writing;
 

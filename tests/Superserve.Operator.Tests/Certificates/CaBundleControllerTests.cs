@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Superserve.Operator.Certificates;
+using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Certificates;
 

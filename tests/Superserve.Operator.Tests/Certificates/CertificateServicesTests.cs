@@ -6,6 +6,7 @@ using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Configuration;
+using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Certificates;
 

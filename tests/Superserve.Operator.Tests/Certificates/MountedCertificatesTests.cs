@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Configuration;
+using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Certificates;
 

@@ -11,6 +11,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;
 using Superserve.Operator.Certificates;
+using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Certificates;
 

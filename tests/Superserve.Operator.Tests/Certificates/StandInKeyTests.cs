@@ -1,5 +1,6 @@
 using System.Net;
 using Superserve.Operator.Certificates;
+using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Certificates;
 

@@ -2,6 +2,7 @@ using System.Text;
 using Superserve.Kubernetes;
 using Superserve.Operator.Cluster;
 using Superserve.Operator.Tests.Support;
+using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Cluster;
 
@@ -17,10 +18,10 @@ public sealed class CoreSecretCacheTests(TestCluster cluster) : IClassFixture<Te
         await using CoreSecretCache cache = New("named");
         cache.Follow(Key("named-one"));
         cache.Follow(Key("named-two"));
-        await TestCluster.UntilAsync(() => Value(cache, "named-one") == "first", "the named one is read");
-        await TestCluster.UntilAsync(() => cache.Find(Key("named-two")) is CoreSecretLookup.Unreadable { IsForbidden: true }, "the other one is forbidden");
+        await Eventually.True(() => Value(cache, "named-one") == "first", "the named one is read");
+        await Eventually.True(() => cache.Find(Key("named-two")) is CoreSecretLookup.Unreadable { IsForbidden: true }, "the other one is forbidden");
         await ApplyAsync("named-one", "second");
-        await TestCluster.UntilAsync(() => Value(cache, "named-one") == "second", "the change is seen");
+        await Eventually.True(() => Value(cache, "named-one") == "second", "the change is seen");
     }
 
     [Fact]
@@ -33,12 +34,12 @@ public sealed class CoreSecretCacheTests(TestCluster cluster) : IClassFixture<Te
             lock (told) told.Add(key);
         });
         cache.Follow(Key("fickle"));
-        await TestCluster.UntilAsync(() => cache.Find(Key("fickle")) is CoreSecretLookup.Missing && Count() == 1, "it is missing, and that was told");
+        await Eventually.True(() => cache.Find(Key("fickle")) is CoreSecretLookup.Missing && Count() == 1, "it is missing, and that was told");
         await ApplyAsync("fickle", "here");
-        await TestCluster.UntilAsync(() => Value(cache, "fickle") == "here" && Count() == 2, "it is there, and that was told");
+        await Eventually.True(() => Value(cache, "fickle") == "here" && Count() == 2, "it is there, and that was told");
         using HttpClient client = cluster.Server.Client().CreateHttpClient();
         using HttpResponseMessage deleted = await client.DeleteAsync($"api/v1/namespaces/{Some.Namespace}/secrets/fickle");
-        await TestCluster.UntilAsync(() => cache.Find(Key("fickle")) is CoreSecretLookup.Missing && Count() == 3, "it is gone, and that was told");
+        await Eventually.True(() => cache.Find(Key("fickle")) is CoreSecretLookup.Missing && Count() == 3, "it is gone, and that was told");
 
         int Count()
         {
@@ -52,7 +53,7 @@ public sealed class CoreSecretCacheTests(TestCluster cluster) : IClassFixture<Te
         await ApplyAsync("forgotten", "value");
         await using CoreSecretCache cache = New("admin");
         cache.Follow(Key("forgotten"));
-        await TestCluster.UntilAsync(() => Value(cache, "forgotten") == "value", "it is read");
+        await Eventually.True(() => Value(cache, "forgotten") == "value", "it is read");
         cache.Unfollow(Key("forgotten"));
         Assert.IsType<CoreSecretLookup.Pending>(cache.Find(Key("forgotten")));
     }
@@ -68,7 +69,7 @@ public sealed class CoreSecretCacheTests(TestCluster cluster) : IClassFixture<Te
             """);
         await using CoreSecretCache cache = New("admin");
         cache.Follow(Key("annotated"));
-        await TestCluster.UntilAsync(() => Value(cache, "annotated") == "the-credential", "it is read");
+        await Eventually.True(() => Value(cache, "annotated") == "the-credential", "it is read");
         CoreSecret secret = ((CoreSecretLookup.Found)cache.Find(Key("annotated"))).Secret;
         Assert.Null(secret.Metadata.Annotations);
         Assert.DoesNotContain("the-credential", secret.ToString(), StringComparison.Ordinal);

@@ -20,6 +20,11 @@ public sealed class OptionsReaderTests : IDisposable
     [InlineData("""{"webhokPort": 443}""", "webhokPort")]
     [InlineData("""{"namespace": "Not A Name"}""", "Namespace")]
     [InlineData("""{"listenAddress": "everywhere"}""", "listenAddress")]
+    [InlineData("""{"clusterRanges": ["10.0.0.1/8"]}""", "clusterRanges")]
+    [InlineData("""{"sidecar": {"capture": "Transparent"}}""", "write Explicit")]
+    [InlineData("""{"sidecar": {"capture": "Some"}}""", "$.sidecar.capture")]
+    [InlineData("""{"sidecar": {"logLevel": "loud"}}""", "LogLevel")]
+    [InlineData("""{"sidecar": {"maxSnapshotAge": "1 day"}}""", "MaxSnapshotAge")]
     public void A_mistake_is_named(string json, string words) =>
         Assert.Contains(words, Assert.Throws<UsageException>(() => Read(json)).Message, StringComparison.Ordinal);
 

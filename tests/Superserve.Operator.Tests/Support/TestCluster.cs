@@ -47,15 +47,4 @@ public sealed class TestCluster : IAsyncLifetime
         _connections.Add(connection);
         return connection;
     }
-
-    /// <summary>Waits, with patience, for something that comes about by itself.</summary>
-    public static async Task UntilAsync(Func<bool> condition, string what)
-    {
-        long started = TimeProvider.System.GetTimestamp();
-        while (!condition())
-        {
-            Assert.True(TimeProvider.System.GetElapsedTime(started) < TimeSpan.FromSeconds(30), $"It did not come about that {what}");
-            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
-        }
-    }
 }

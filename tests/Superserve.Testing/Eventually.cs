@@ -1,9 +1,9 @@
 using Microsoft.Extensions.Time.Testing;
 
-namespace Superserve.Kubernetes.Tests.Support;
+namespace Superserve.Testing;
 
 /// <summary>Bounded polls: nothing asserts how long something takes, only that it comes to be.</summary>
-internal static class Eventually
+public static class Eventually
 {
     private const int Attempts = 3000;
 
