@@ -14,6 +14,7 @@ using Superserve.Operator.Bindings;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Cluster;
 using Superserve.Operator.Configuration;
+using Superserve.Operator.Connections;
 using Superserve.Operator.Delivery;
 using Superserve.Operator.Health;
 using Superserve.Operator.Metrics;
@@ -27,6 +28,9 @@ namespace Superserve.Operator;
 internal static class OperatorHost
 {
     private const string LeaseName = "superserve-operator";
+
+    /// <summary>Of one address to the webhooks; an API server keeps a handful.</summary>
+    private const int MaxWebhookConnections = 256;
 
     /// <summary>Builds what runs; nothing listens yet, and nothing was asked.</summary>
     /// <exception cref="UsageException">The options cannot be used.</exception>
@@ -138,7 +142,11 @@ internal static class OperatorHost
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         kestrel.Limits.MaxRequestBodySize = AdmissionEndpoints.MaxBodyBytes;
         ServingCertificates certificates = kestrel.ApplicationServices.GetRequiredService<ServingCertificates>();
-        On(options.WebhookPort, listen => listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = certificates.OnConnection }));
+        On(options.WebhookPort, listen =>
+        {
+            listen.UseAddressLimit(TlsPort.Webhook, MaxWebhookConnections);
+            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = certificates.OnConnection });
+        });
         On(options.DeliveryPort, listen => listen.UseDelivery(certificates.OnConnection));
         On(options.HealthPort);
         On(options.MetricsPort);

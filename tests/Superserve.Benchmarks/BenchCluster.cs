@@ -47,6 +47,8 @@ internal sealed class BenchCluster : IAsyncDisposable
         options["healthPort"] = HealthPort;
         options["metricsPort"] = FreePort.Next();
         options["drainSeconds"] = 0;
+        // All of the sidecars are on one machine.
+        options["maxConnectionsPerAddress"] = 20_000;
         string config = Path.Combine(_directory, "operator.json");
         await File.WriteAllTextAsync(config, options.ToJsonString());
         Operator = Start("operator", Path.Combine(AppContext.BaseDirectory, "superserve-operator.dll"), "run", "--config", config, "--kubeconfig", kubeconfig, "--log-level", "Warning");

@@ -1,5 +1,8 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
 using System.Net;
 using System.Net.Security;
+using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using k8s.Models;
@@ -134,6 +137,42 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
         static bool Leads(WebApplication app) => app.Services.GetRequiredService<LeaderElection>().IsLeader;
     }
 
+    [Fact]
+    public async Task One_address_has_a_bound_on_each_port_that_the_cluster_reaches()
+    {
+        (WebApplication app, OperatorOptions options) = await BuildAsync();
+        await using (app)
+        {
+            object meters = app.Services.GetRequiredService<IMeterFactory>();
+            ConcurrentBag<string> cut = [];
+            using MeterListener listener = new();
+            listener.InstrumentPublished = (instrument, subscriber) =>
+            {
+                if (instrument.Name == "superserve.connections.refused" && instrument.Meter.Scope == meters) subscriber.EnableMeasurementEvents(instrument);
+            };
+            listener.SetMeasurementEventCallback<long>((_, _, labels, _) => cut.Add((string)labels[0].Value!));
+            listener.Start();
+            await app.StartAsync();
+            List<TcpClient> open = [];
+            foreach ((int port, int most) in new[] { (options.WebhookPort, 256), (options.DeliveryPort, options.MaxConnectionsPerAddress) })
+            {
+                for (int i = 0; i <= most; i++)
+                {
+                    TcpClient client = new(new IPEndPoint(IPAddress.Parse("127.0.0.2"), 0));
+                    open.Add(client);
+                    await client.ConnectAsync(IPAddress.Loopback, port);
+                }
+            }
+
+            await Eventually.True(() => cut.Count == 2, "one connection to each was cut");
+            Assert.Equal(["delivery", "webhook"], cut.Order());
+            await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
+            Assert.Equal(HttpStatusCode.NotFound, Get($"https://127.0.0.1:{options.WebhookPort}/metrics").Status);
+            foreach (TcpClient client in open) client.Dispose();
+            await app.StopAsync();
+        }
+    }
+
     private async Task<(WebApplication App, OperatorOptions Options)> BuildAsync(string user = "admin")
     {
         await cluster.Server.ApplyAsync($"{{apiVersion: v1, kind: Namespace, metadata: {{name: {OwnNamespace}}}}}");
@@ -146,6 +185,7 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
             HealthPort = FreePort.Next(),
             MetricsPort = FreePort.Next(),
             DrainSeconds = 0,
+            MaxConnectionsPerAddress = 16,
         };
         cluster.Connect(user);
         string kubeconfig = Path.Combine(Path.GetDirectoryName(cluster.Server.KubeconfigPath)!, $"kubeconfig-{user}");

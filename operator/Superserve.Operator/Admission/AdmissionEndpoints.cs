@@ -5,6 +5,7 @@ using System.Net.Http.Headers;
 using System.Text.Json;
 using System.Threading.RateLimiting;
 using Microsoft.AspNetCore.Http.Features;
+using Superserve.Operator.Connections;
 using Superserve.Operator.Metrics;
 
 namespace Superserve.Operator.Admission;
@@ -15,12 +16,14 @@ namespace Superserve.Operator.Admission;
 /// </summary>
 /// <remarks>
 /// The port is open to the whole cluster, and API servers seldom have a client certificate: whoever reaches it may ask in any
-/// user's name. Such a caller changes nothing and learns what access reviews say of others (who may do what is no secret that the
-/// product keeps). What it could do is to keep the operator busy, so reviews are bounded in number, size and time.
+/// user's name. Such a caller changes nothing. It learns what access reviews say of others and, of labels that it guesses, the names
+/// of bindings and Superserve Secrets; and it gets a seal over a pod of its own making, which is worth something only in a pod
+/// that it may create and that the guard lets pass. It could keep the operator busy, so reviews are bounded in number, size and
+/// time, by address too. A NetworkPolicy that lets the API server alone in ends all of this.
 /// </remarks>
 public sealed partial class AdmissionEndpoints : IDisposable
 {
-    /// <summary>Where Superserve Secrets are judged, as in <c>operator/manifests/webhooks.yaml</c>.</summary>
+    /// <summary>Where Superserve Secrets are judged, as in the chart's <c>webhooks.yaml</c>.</summary>
     public const string SecretsPath = "/validate/secrets";
 
     /// <summary>Where SandboxBindings are judged.</summary>
@@ -34,15 +37,19 @@ public sealed partial class AdmissionEndpoints : IDisposable
     /// <summary>Shorter than the webhooks' timeout of 10 s, so that the user gets our words and not the API server's.</summary>
     public static readonly TimeSpan Deadline = TimeSpan.FromSeconds(8);
 
+    /// <summary>How long a body may take once its turn has come: the API server has it ready.</summary>
+    public static readonly TimeSpan BodyDeadline = TimeSpan.FromSeconds(2);
+
     private const int MaxConcurrent = 32;
     private const int MaxWaiting = 256;
+    private const int MaxConcurrentOfAddress = 24;
+    private const int MaxWaitingOfAddress = 192;
 
-    private readonly ConcurrencyLimiter _slots = new(new ConcurrencyLimiterOptions
-    {
-        PermitLimit = MaxConcurrent,
-        QueueLimit = MaxWaiting,
-        QueueProcessingOrder = QueueProcessingOrder.OldestFirst,
-    });
+    private readonly PartitionedRateLimiter<HttpContext> _shares = PartitionedRateLimiter.Create<HttpContext, IPAddress>(context =>
+        RateLimitPartition.GetConcurrencyLimiter(
+            AddressLimit.CallerOf(context.Connection.RemoteIpAddress), _ => Turns(MaxConcurrentOfAddress, MaxWaitingOfAddress)));
+
+    private readonly ConcurrencyLimiter _slots = new(Turns(MaxConcurrent, MaxWaiting));
 
     private readonly OperatorMetrics _metrics;
     private readonly TimeProvider _time;
@@ -64,7 +71,18 @@ public sealed partial class AdmissionEndpoints : IDisposable
     }
 
     /// <inheritdoc />
-    public void Dispose() => _slots.Dispose();
+    public void Dispose()
+    {
+        _shares.Dispose();
+        _slots.Dispose();
+    }
+
+    private static ConcurrencyLimiterOptions Turns(int atWork, int waiting) => new()
+    {
+        PermitLimit = atWork,
+        QueueLimit = waiting,
+        QueueProcessingOrder = QueueProcessingOrder.OldestFirst,
+    };
 
     private async Task ServeAsync(HttpContext context, string webhook, IAdmissionHandler handler)
     {
@@ -93,7 +111,9 @@ public sealed partial class AdmissionEndpoints : IDisposable
         if (!IsJson(context.Request.ContentType))
             return await RefuseAsync(context, HttpStatusCode.UnsupportedMediaType, "the body is not application/json; send an AdmissionReview as JSON in UTF-8");
 
-        // 2. A turn, before anything is read: bodies take memory.
+        // 2. A turn, before anything is read: bodies take memory. First one of the address's own, so that nobody fills the common queue alone.
+        using RateLimitLease share = await _shares.AcquireAsync(context, cancellationToken: cancellationToken);
+        if (!share.IsAcquired) return await RefuseAsync(context, HttpStatusCode.TooManyRequests, "the operator has too many reviews of this address at once; try again");
         using RateLimitLease slot = await _slots.AcquireAsync(cancellationToken: cancellationToken);
         if (!slot.IsAcquired) return await RefuseAsync(context, HttpStatusCode.TooManyRequests, "the operator has too many reviews at once; try again");
 
@@ -141,24 +161,30 @@ public sealed partial class AdmissionEndpoints : IDisposable
     }
 
     /// <summary>The body, or null once it has been refused.</summary>
-    private static async Task<ReadOnlyMemory<byte>?> ReadBodyAsync(HttpContext context, CancellationToken cancellationToken)
+    private async Task<ReadOnlyMemory<byte>?> ReadBodyAsync(HttpContext context, CancellationToken cancellationToken)
     {
         // Kestrel's own limit cuts the connection, often before the caller has read why; this one answers, and Kestrel then reads the
         // rest away for a few seconds at most.
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = null;
+        using CancellationTokenSource patience = new(BodyDeadline, _time);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, cancellationToken);
         try
         {
             ArrayBufferWriter<byte> body = new();
             PipeReader reader = context.Request.BodyReader;
             while (context.Request.ContentLength is null or <= MaxBodyBytes && body.WrittenCount <= MaxBodyBytes)
             {
-                ReadResult read = await reader.ReadAsync(cancellationToken);
+                ReadResult read = await reader.ReadAsync(either.Token);
                 foreach (ReadOnlyMemory<byte> piece in read.Buffer) body.Write(piece.Span);
                 reader.AdvanceTo(read.Buffer.End);
                 if (read.IsCompleted && body.WrittenCount <= MaxBodyBytes) return body.WrittenMemory;
             }
 
             await RefuseAsync(context, HttpStatusCode.RequestEntityTooLarge, $"the review has more than {MaxBodyBytes} bytes, which no object that the API server stores needs; make the object smaller");
+        }
+        catch (OperationCanceledException) when (patience.IsCancellationRequested)
+        {
+            await RefuseAsync(context, HttpStatusCode.RequestTimeout, $"the review did not arrive within {BodyDeadline.TotalSeconds} s; send its body at once");
         }
         catch (IOException)
         {

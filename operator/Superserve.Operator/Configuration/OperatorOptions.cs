@@ -67,6 +67,13 @@ public sealed record OperatorOptions
     [Range(0, 300)]
     public int DrainSeconds { get; init; } = 5;
 
+    /// <summary>
+    /// How many connections to the delivery port one address may have open: a node that hides its pods behind its own address has one
+    /// for each sandbox. An address may have a sixteenth of it, and 64 at least, at the door at one time.
+    /// </summary>
+    [Range(16, 100_000)]
+    public int MaxConnectionsPerAddress { get; init; } = 1024;
+
     /// <summary>What sandboxes are given.</summary>
     [ValidateObjectMembers]
     public SidecarOptions Sidecar { get; init; } = new();

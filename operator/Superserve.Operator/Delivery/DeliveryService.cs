@@ -44,7 +44,7 @@ internal sealed partial class DeliveryService(
         SidecarStream stream;
         try
         {
-            using IDisposable place = gate.Enter(registry);
+            using IDisposable place = gate.Enter(registry, context.GetHttpContext().Connection.RemoteIpAddress);
             using CancellationTokenSource handshake = new(limits.Handshake, time);
             using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(handshake.Token, context.CancellationToken);
             try

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Superserve.Operator.Cluster;
 using Superserve.Operator.Configuration;
+using Superserve.Operator.Connections;
 using Superserve.Operator.Metrics;
 
 namespace Superserve.Operator.Delivery;
@@ -15,7 +16,7 @@ public static class DeliveryServices
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(15);
 
     /// <summary>
-    /// Adds delivery. It needs <see cref="ClusterCache"/>, the provider catalog, <see cref="OperatorOptions"/>, an
+    /// Adds delivery. It needs <see cref="ClusterCache"/>, the provider catalog, <see cref="OperatorOptions"/>, <see cref="OperatorMetrics"/>, an
     /// <see cref="Kubernetes.Writing.EventRecorder"/>, <see cref="ISandboxGuard"/>, <see cref="IStandInKey"/> and
     /// <see cref="IDeliveryTrust"/>. <paramref name="replica"/> is the name of this replica's pod.
     /// </summary>
@@ -30,6 +31,8 @@ public static class DeliveryServices
         listen.KestrelServerOptions.Limits.Http2.KeepAlivePingTimeout = PingTimeout;
         int connections = 0;
         listen.Protocols = HttpProtocols.Http2;
+        // First, so that what is beyond one address's share takes nothing of what all share.
+        listen.UseAddressLimit(TlsPort.Delivery, listen.ApplicationServices.GetRequiredService<OperatorOptions>().MaxConnectionsPerAddress);
         listen.Use(next => async connection =>
         {
             try

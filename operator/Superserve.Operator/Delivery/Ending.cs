@@ -27,7 +27,7 @@ internal sealed record Ending(string Reason, StatusCode Status, string Message)
         new("no_token", StatusCode.Unauthenticated, "the call has no token: send the metadata 'authorization: Bearer TOKEN', with the pod's service account token for the audience superserve.ai");
 
     public static Ending TokenRefused { get; } =
-        new("token_refused", StatusCode.Unauthenticated, "the API server does not accept the token for the audience superserve.ai: it has expired, is for another audience, or its pod is gone. Read the projected token file again; if it stays so, delete the pod");
+        new("token_refused", StatusCode.Unauthenticated, "the API server does not accept the token for the audience superserve.ai: it has expired, is for another audience or of no pod, or its pod is gone. Read the projected token file again; if it stays so, delete the pod");
 
     public static Ending TokenOfNoPod { get; } =
         new("token_of_no_pod", StatusCode.PermissionDenied, "the token is genuine, but not bound to a pod. Only the token of a pod's projected volume tells which sandbox it is");

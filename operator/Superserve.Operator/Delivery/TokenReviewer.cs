@@ -25,13 +25,14 @@ internal sealed partial class TokenReviewer(KubernetesConnection connection, Del
     public async Task<ProvenPod> ReviewAsync(string token, CancellationToken cancellationToken)
     {
         // What cannot be a token is not worth a question.
-        if (token.Length is 0 or > DeliveryLimits.MaxToken || token.AsSpan().ContainsAnyExceptInRange('!', '~')) throw new EndingException(Ending.TokenRefused);
+        if (token.Length is 0 or > DeliveryLimits.MaxToken || token.AsSpan().ContainsAnyExceptInRange('!', '~') || ExpiryOf(token) is not { } until)
+            throw new EndingException(Ending.TokenRefused);
         V1TokenReviewStatus? status = (await AskAsync(token, cancellationToken)).Status;
         // A server that ignores audiences says nothing of them, and would let a token for the API server itself pass.
         if (status?.Authenticated != true || status.Audiences?.Contains(Audience) != true) throw new EndingException(Ending.TokenRefused);
         if (status.User?.Username?.Split(':') is not ["system", "serviceaccount", { Length: > 0 } ns, _]
             || Only(status.User, PodName) is not { } name || Only(status.User, PodUid) is not { } uid) throw new EndingException(Ending.TokenOfNoPod);
-        return new ProvenPod(new ObjectKey(ns, name), uid, ExpiryOf(token) ?? throw new EndingException(Ending.TokenRefused));
+        return new ProvenPod(new ObjectKey(ns, name), uid, until);
     }
 
     public void Dispose() => _places.Dispose();
@@ -64,21 +65,31 @@ internal sealed partial class TokenReviewer(KubernetesConnection connection, Del
     private static string? Only(V1UserInfo user, string key) =>
         user.Extra?.TryGetValue(key, out IList<string>? values) == true && values is [{ Length: > 0 } value] ? value : null;
 
-    /// <summary>The claim <c>exp</c> of a token that the API server has accepted: the review does not say it.</summary>
+    /// <summary>
+    /// The claim <c>exp</c>, which a review does not say; null for what cannot be a pod's token for us. Nobody has verified the claims
+    /// yet: they refuse what would only keep the API server busy, and let nobody in.
+    /// </summary>
     private static DateTimeOffset? ExpiryOf(string token)
     {
-        if (token.Split('.') is not [_, var payload, _]) return null;
+        if (token.Split('.') is not [var header, var payload, var signature] || !IsPart(header) || !IsPart(payload) || !IsPart(signature)) return null;
         try
         {
             using JsonDocument claims = JsonDocument.Parse(Base64Url.DecodeFromChars(payload));
-            return claims.RootElement.ValueKind == JsonValueKind.Object
-                && claims.RootElement.TryGetProperty("exp", out JsonElement exp) && exp.TryGetInt64(out long seconds)
-                ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null;
+            JsonElement root = claims.RootElement;
+            JsonElement pod = root.GetProperty("kubernetes.io").GetProperty("pod");
+            return IsForUs(root.GetProperty("aud")) && pod.GetProperty("name").GetString() is { Length: > 0 } && pod.GetProperty("uid").GetString() is { Length: > 0 }
+                ? DateTimeOffset.FromUnixTimeSeconds(root.GetProperty("exp").GetInt64()) : null;
         }
-        catch (Exception exception) when (exception is JsonException or FormatException or ArgumentOutOfRangeException or InvalidOperationException)
+        catch (Exception exception) when (exception is JsonException or FormatException or ArgumentOutOfRangeException or InvalidOperationException or KeyNotFoundException)
         {
             return null;
         }
+
+        static bool IsPart(string part) => part.Length > 0 && Base64Url.IsValid(part);
+
+        static bool IsForUs(JsonElement audience) => audience.ValueKind == JsonValueKind.Array
+            ? audience.EnumerateArray().Any(IsForUs)
+            : audience.ValueEquals(Audience);
     }
 
     [LoggerMessage(340, LogLevel.Warning, "A TokenReview failed ({Error}), so that a sidecar could not connect. The operator needs create on tokenreviews.authentication.k8s.io.")]

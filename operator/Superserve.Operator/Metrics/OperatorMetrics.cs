@@ -2,6 +2,16 @@ using System.Diagnostics.Metrics;
 
 namespace Superserve.Operator.Metrics;
 
+/// <summary>The ports that are open to the cluster.</summary>
+public enum TlsPort
+{
+    /// <summary>Admission.</summary>
+    Webhook,
+
+    /// <summary>Delivery.</summary>
+    Delivery,
+}
+
 /// <summary>What the operator counts beside its runtime. Labels come from enumerations, never from objects.</summary>
 public sealed class OperatorMetrics : IDisposable
 {
@@ -14,6 +24,7 @@ public sealed class OperatorMetrics : IDisposable
     private readonly Meter _meter;
     private readonly Counter<long> _admissions;
     private readonly Histogram<double> _admissionTime;
+    private readonly Counter<long> _connectionsRefused;
 
     /// <summary>Registers the instruments.</summary>
     public OperatorMetrics(IMeterFactory meters)
@@ -21,6 +32,7 @@ public sealed class OperatorMetrics : IDisposable
         _meter = meters.Create(MeterName);
         _admissions = _meter.CreateCounter<long>("superserve.admission.requests", description: "Admission requests, by webhook and outcome (allowed, denied, error).");
         _admissionTime = _meter.CreateHistogram("superserve.admission.duration", "s", "How long an admission takes, by webhook.", advice: AdmissionBuckets);
+        _connectionsRefused = _meter.CreateCounter<long>("superserve.connections.refused", description: "Connections that were cut since their address had too many, by port (webhook, delivery).");
     }
 
     /// <summary>An admission request was answered.</summary>
@@ -29,6 +41,10 @@ public sealed class OperatorMetrics : IDisposable
         _admissions.Add(1, new("webhook", webhook), new KeyValuePair<string, object?>("outcome", outcome));
         _admissionTime.Record(duration.TotalSeconds, new KeyValuePair<string, object?>("webhook", webhook));
     }
+
+    /// <summary>A connection was cut: its address has as many as it may have.</summary>
+    public void ConnectionRefused(TlsPort port) =>
+        _connectionsRefused.Add(1, new KeyValuePair<string, object?>("port", port == TlsPort.Webhook ? "webhook" : "delivery"));
 
     /// <inheritdoc />
     public void Dispose() => _meter.Dispose();

@@ -259,14 +259,43 @@ public sealed class AdmissionEndpointsTests
         // The server asks for the body once it reads.
         Assert.Equal("HTTP/1.1 100 Continue", await reader.ReadLineAsync());
         Assert.Equal("", await reader.ReadLineAsync());
-        time.Advance(AdmissionEndpoints.Deadline);
+        time.Advance(AdmissionEndpoints.BodyDeadline);
         Assert.Equal("HTTP/1.1 408 Request Timeout", await reader.ReadLineAsync());
     }
 
     [Fact]
-    public async Task Reviews_beyond_the_bound_wait_and_then_are_turned_away()
+    public async Task Slow_senders_of_one_address_keep_no_other_address_waiting_and_lose_their_places()
     {
-        const int bound = 32 + 256;
+        const int senders = 300;
+        const int turnedAway = senders - 24 - 192;
+        FakeTimeProvider time = new();
+        await using AdmissionServer server = await AdmissionServer.StartAsync(Handler.Allowing, time);
+        byte[] begun = Encoding.ASCII.GetBytes($"POST {AdmissionServer.Path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{");
+        List<Socket> slow = [];
+        for (int i = 0; i < senders; i++)
+        {
+            Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            slow.Add(socket);
+            socket.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.2"), 0));
+            await socket.ConnectAsync(server.EndPoint);
+            await socket.SendAsync(begun);
+        }
+
+        await UntilAsync(() => Refused() == turnedAway);
+        Assert.True((bool)(await server.AskAsync(Review.Of(Review.Secret("{}"))))["allowed"]!);
+
+        // Those at work are given up, and as many have a turn in their place.
+        time.Advance(AdmissionEndpoints.BodyDeadline);
+        await UntilAsync(() => Refused() == turnedAway + 24);
+        foreach (Socket socket in slow) socket.Dispose();
+
+        long Refused() => server.Counts.All.GetValueOrDefault("validate/test error");
+    }
+
+    [Fact]
+    public async Task Reviews_of_an_address_beyond_its_bound_wait_and_then_are_turned_away()
+    {
+        const int bound = 24 + 192;
         TaskCompletionSource release = new();
         int running = 0;
         int most = 0;
@@ -285,12 +314,12 @@ public sealed class AdmissionEndpointsTests
             // The others wait for a turn that none gets, so these are the first to end.
             Task<(int Code, string Text)> turnedAway = await Task.WhenAny(asked);
             asked.Remove(turnedAway);
-            Assert.Equal((429, "the operator has too many reviews at once; try again\n"), await turnedAway);
+            Assert.Equal((429, "the operator has too many reviews of this address at once; try again\n"), await turnedAway);
         }
 
         release.SetResult();
         Assert.All(await Task.WhenAll(asked), answer => Assert.Equal(200, answer.Code));
-        Assert.Equal(32, most);
+        Assert.Equal(24, most);
     }
 
     [Fact]
@@ -298,6 +327,15 @@ public sealed class AdmissionEndpointsTests
     {
         byte[] answer = AdmissionReview.Write("a\"b", AdmissionDecision.Invalid("\u0000 \ud800 </script>"));
         Assert.Equal("a\"b", JsonDocument.Parse(answer).RootElement.GetProperty("response").GetProperty("uid").GetString());
+    }
+
+    private static async Task UntilAsync(Func<bool> holds)
+    {
+        for (int attempt = 0; !holds(); attempt++)
+        {
+            Assert.True(attempt < 3000, "It never came to be.");
+            await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System);
+        }
     }
 
     private static void InterlockedMax(ref int target, int value)

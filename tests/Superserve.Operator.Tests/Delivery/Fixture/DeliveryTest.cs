@@ -21,6 +21,7 @@ using Superserve.Operator.Bindings;
 using Superserve.Operator.Cluster;
 using Superserve.Operator.Configuration;
 using Superserve.Operator.Delivery;
+using Superserve.Operator.Metrics;
 using Superserve.Testing;
 
 namespace Superserve.Operator.Tests.Delivery.Fixture;
@@ -274,6 +275,7 @@ public abstract class DeliveryTest : IAsyncLifetime
         services.AddSingleton(Time);
         services.AddSingleton(KubernetesConnection.FromKubeconfig(Time, kubeconfig));
         services.AddSingleton<KubernetesMetrics>();
+        services.AddSingleton<OperatorMetrics>();
         services.AddSingleton<CoreSecretCache>();
         services.AddSingleton<ClusterCache>();
         services.AddSingleton(new OperatorOptions { DrainSeconds = 2 });

@@ -18,6 +18,8 @@ internal sealed class FakeReviews : IAsyncDisposable
     private readonly KubernetesConnection _connection;
     private readonly TokenReviewer _reviewer;
 
+    private int _asked;
+
     private FakeReviews(WebApplication app)
     {
         _app = app;
@@ -31,10 +33,18 @@ internal sealed class FakeReviews : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0));
         WebApplication app = builder.Build();
-        app.Run(context => context.Response.WriteAsJsonAsync(answer));
+        FakeReviews? reviews = null;
+        app.Run(context =>
+        {
+            Interlocked.Increment(ref reviews!._asked);
+            return context.Response.WriteAsJsonAsync(answer);
+        });
         await app.StartAsync();
-        return new FakeReviews(app);
+        return reviews = new FakeReviews(app);
     }
+
+    /// <summary>How often it was asked.</summary>
+    public int Asked => Volatile.Read(ref _asked);
 
     public Task<ProvenPod> ReviewAsync(string token) => _reviewer.ReviewAsync(token, CancellationToken.None);
 
