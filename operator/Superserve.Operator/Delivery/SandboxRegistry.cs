@@ -174,6 +174,7 @@ internal sealed class SandboxRegistry : IDisposable
 
     private void OnBinding(Change<SandboxBindingResource> change)
     {
+        if (!change.IsOfSpec()) return;
         List<SidecarStream> streams;
         lock (_gate) streams = [.. _byNamespace.GetValueOrDefault(change.Object.Metadata.NamespaceProperty) ?? []];
         foreach (SidecarStream stream in streams)
@@ -185,6 +186,7 @@ internal sealed class SandboxRegistry : IDisposable
 
     private void OnSecret(Change<SecretResource> change)
     {
+        if (!change.IsOfSpec()) return;
         if (change.Kind == ChangeKind.Deleted) Remember(change.Object);
         Touch(ObjectKey.Of(change.Object));
     }

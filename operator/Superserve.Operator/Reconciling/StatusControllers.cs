@@ -39,7 +39,10 @@ public sealed class StatusControllers : IDisposable
         _secrets = new Controller<ObjectKey>("secrets", _secretQueue, secrets.ReconcileAsync, metrics, time, logger);
         _bindings = new Controller<ObjectKey>("sandboxbindings", _bindingQueue, bindings.ReconcileAsync, metrics, time, logger);
 
-        cluster.Secrets.Subscribe(change => WhenLeading(() => OnSecret(ObjectKey.Of(change.Object))));
+        cluster.Secrets.Subscribe(change => WhenLeading(() =>
+        {
+            if (change.IsOfSpec()) OnSecret(ObjectKey.Of(change.Object));
+        }));
         cluster.CoreSecrets.Subscribe(key => WhenLeading(() => OnCoreSecret(key)));
         cluster.Bindings.Subscribe(change => WhenLeading(() => OnBinding(change)));
         cluster.Pods.Subscribe(change => WhenLeading(() => OnPod(change)));
@@ -83,9 +86,8 @@ public sealed class StatusControllers : IDisposable
 
     private void OnBinding(Change<SandboxBindingResource> change)
     {
+        if (!change.IsOfSpec()) return;
         _bindingQueue.Add(ObjectKey.Of(change.Object));
-        // A status that was written, by us, changes nothing for anybody else.
-        if (change.Kind == ChangeKind.Updated && change.Object.Metadata.Generation == change.Old!.Metadata.Generation) return;
         string ns = change.Object.Metadata.NamespaceProperty;
         EnqueueBindingsOf(ns);
         foreach (SecretBinding secret in (change.Object.Spec?.Secrets ?? []).Concat(change.Old?.Spec?.Secrets ?? []))

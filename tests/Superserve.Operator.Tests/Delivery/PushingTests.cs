@@ -176,6 +176,12 @@ public sealed class PushingTests : DeliveryTest
         await CredentialAsync("github", "rotated-credential-0123456789");
         await agent.SnapshotAsync();
         Assert.Equal(2, made);
+
+        // The operator's own status of all of them comes back as changes, and is none.
+        await Server.ApplyAsync($"{{apiVersion: superserve.ai/v1alpha1, kind: SandboxBinding, metadata: {{name: builders, namespace: {Ns}}}, status: {{sandboxCount: 1}}}}", "status");
+        await Server.ApplyAsync($"{{apiVersion: superserve.ai/v1alpha1, kind: Secret, metadata: {{name: other, namespace: {Ns}}}, status: {{boundSandboxes: 1}}}}", "status");
+        foreach (string path in new[] { SecretPath("other"), BindingPath("builders") }) await KnownAsync(path);
+        Assert.Equal(2, made);
     }
 
     [Fact]
