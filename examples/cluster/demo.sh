@@ -51,8 +51,12 @@ options.update(listenAddress="127.0.0.1", extraServingNames=["127.0.0.1"], healt
 options["sidecar"]["operatorAddress"] = f"localhost:{options['deliveryPort']}"
 json.dump(options, open("operator.json", "w"))
 PYTHON
-dotnet exec "$operator" run --config operator.json --kubeconfig "$KUBECONFIG" >operator.log 2>&1 &
-pids+=($!)
+start_operator() {
+  dotnet exec "$operator" run --config operator.json --kubeconfig "$KUBECONFIG" >>operator.log 2>&1 &
+  operator_pid=$!
+  pids+=("$operator_pid")
+}
+start_operator
 wait_for "The operator is ready" curl -sf --noproxy '*' "http://127.0.0.1:$health/readyz"
 wait_for "The webhooks have their CA" bash -c '[ "$(kubectl get mutatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 1 ] && [ "$(kubectl get validatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 5 ]'
 show "the operator is ready"
@@ -96,7 +100,21 @@ show "service: $(tail -n 1 seen.txt)"
 expect "the same stand-in, the new credential, no restart" is "$(tail -n 1 seen.txt)" "api.anthropic.com /v1/models $rotated"
 wait_for "The rotation is told" bash -c "kubectl get events.events.k8s.io -n $ns --field-selector reason=CredentialRotated -o name | grep -q ."
 
-say "7. The owner revokes it: kubectl delete ssec anthropic"
+say "7. The operator ends, and another one takes its place"
+kill "$operator_pid"
+expect "it ends with status 0" wait "$operator_pid"
+answer=$(agent "$ask")
+show "sandbox, without an operator: $answer"
+expect "the sandbox goes on with what it has" holds "$answer" "200 you sent"
+start_operator
+again=sk-ant-api03-the-real-one-again-$(openssl rand -hex 8)
+wait_for "The operator is ready" curl -sf --noproxy '*' "http://127.0.0.1:$health/readyz"
+kubectl create secret generic anthropic-credentials -n "$ns" --from-literal=api-key="$again" --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f - | sed 's/^/  /'
+wait_for "Requests carry the newest credential" carries "$again"
+show "service: $(tail -n 1 seen.txt)"
+expect "the same stand-in again" is "$(tail -n 1 seen.txt)" "api.anthropic.com /v1/models $again"
+
+say "8. The owner revokes it: kubectl delete ssec anthropic"
 kubectl delete ssec anthropic -n "$ns" | sed 's/^/  /'
 refused() { answer=$(agent "$ask") && holds "$answer" credential_revoked; }
 wait_for "Requests are refused" refused
@@ -108,7 +126,7 @@ expect "the service is not asked" is "$(grep -c . seen.txt)" "$before"
 wait_for "The binding says so" bash -c "kubectl get sbb agent -n $ns -o wide | grep -q SecretMissing"
 kubectl get sbb agent -n "$ns" | sed 's/^/  /'
 
-say "8. Nothing that anybody wrote holds a credential"
+say "9. Nothing that anybody wrote holds a credential"
 written=$(cat operator.log sidecar.log; curl -sS --noproxy '*' "http://127.0.0.1:$metrics/metrics" http://127.0.0.1:16090/metrics; kubectl get pods,ssec,sbb,events,configmaps -A -o yaml)
 expect "no credential in logs, metrics, objects and Events" lacks "$written" the-real-one
 
