@@ -139,7 +139,8 @@ public sealed class TestCluster : IAsyncLifetime
     {
         ProcessStartInfo start = new("dotnet", ["exec", Path.Combine(AppContext.BaseDirectory, "superserve-operator.dll"), "run", "--config", config, "--kubeconfig", kubeconfig, "--log-level", "Debug"])
         {
-            RedirectStandardOutput = true, RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         _operator = Process.Start(start)!;
         _operator.OutputDataReceived += (_, line) => Append(line.Data);

@@ -10,7 +10,11 @@ public sealed class BoundsTests : DeliveryTest
 {
     private protected override DeliveryLimits Limits => new()
     {
-        Streams = 2, Handshakes = 1, Hello = TimeSpan.FromSeconds(3), Silence = TimeSpan.FromSeconds(4), CacheLag = TimeSpan.FromMilliseconds(300),
+        Streams = 2,
+        Handshakes = 1,
+        Hello = TimeSpan.FromSeconds(3),
+        Silence = TimeSpan.FromSeconds(4),
+        CacheLag = TimeSpan.FromMilliseconds(300),
     };
 
     [Fact]
