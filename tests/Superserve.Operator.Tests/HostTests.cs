@@ -5,14 +5,18 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using Grpc.Core;
+using Grpc.Net.Client;
 using k8s.Models;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Leadership;
+using Superserve.Operator.Certificates;
 using Superserve.Operator.Configuration;
 using Superserve.Operator.Tests.Support;
+using Superserve.Protocol;
 using Superserve.Testing;
 
 namespace Superserve.Operator.Tests;
@@ -85,6 +89,7 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
         await using (app)
         {
             await app.StartAsync();
+            await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the operator is ready");
             KubernetesConnection connection = cluster.Connect();
             byte[]? bundle = null;
             await Eventually.True(
@@ -171,6 +176,93 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
             foreach (TcpClient client in open) client.Dispose();
             await app.StopAsync();
         }
+    }
+
+    [Fact]
+    public async Task A_sidecar_goes_to_the_other_replica_and_gets_the_same_stand_in_and_what_has_changed()
+    {
+        foreach (string manifest in (await Chart.RenderAsync("superserve", OwnNamespace)).Where(manifest => Chart.IsKind(manifest, "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")))
+            await cluster.Server.ApplyAsync(manifest);
+        (WebApplication first, OperatorOptions firstOptions) = await BuildAsync();
+        (WebApplication second, OperatorOptions secondOptions) = await BuildAsync();
+        await using (first)
+        await using (second)
+        {
+            await Task.WhenAll(first.StartAsync(), second.StartAsync());
+            foreach (OperatorOptions options in (OperatorOptions[])[firstOptions, secondOptions])
+                await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the replica is ready");
+            cluster.Server.Services.Map(OwnNamespace, "superserve-operator", new IPEndPoint(IPAddress.Loopback, firstOptions.WebhookPort));
+            await ApplyUntilItIsTakenAsync($$"""
+                {apiVersion: v1, kind: Namespace, metadata: {name: moving, labels: {superserve.ai/injection: enabled} } }
+                ---
+                {apiVersion: v1, kind: Secret, metadata: {name: credentials, namespace: moving}, stringData: {token: the-first-credential} }
+                ---
+                apiVersion: superserve.ai/v1alpha1
+                kind: Secret
+                metadata: {name: service, namespace: moving}
+                spec: {valueFrom: {secretKeyRef: {name: credentials, key: token} }, hosts: [api.example.com], auth: {type: bearer} }
+                ---
+                apiVersion: superserve.ai/v1alpha1
+                kind: SandboxBinding
+                metadata: {name: agents, namespace: moving}
+                spec: {selector: {matchLabels: {app: agent} }, secrets: [{env: TOKEN, secretName: service}] }
+                ---
+                apiVersion: v1
+                kind: Pod
+                metadata: {name: agent, namespace: moving, labels: {app: agent} }
+                spec: {containers: [{name: agent, image: agent}] }
+                """);
+            string bundle = first.Services.GetRequiredService<ServingCertificates>().TrustBundle!;
+            Assert.Equal(bundle, second.Services.GetRequiredService<ServingCertificates>().TrustBundle);
+
+            BoundSecret before = await SecretFromAsync(firstOptions, bundle, "the-first-credential");
+            // The replica ends; the other one admits and delivers, and hears of the change.
+            await first.StopAsync();
+            cluster.Server.Services.Map(OwnNamespace, "superserve-operator", new IPEndPoint(IPAddress.Loopback, secondOptions.WebhookPort));
+            await cluster.Server.ApplyAsync("{apiVersion: v1, kind: Secret, metadata: {name: credentials, namespace: moving}, stringData: {token: the-second-credential} }");
+            BoundSecret after = await SecretFromAsync(secondOptions, bundle, "the-second-credential");
+            Assert.Equal(before.StandIn, after.StandIn);
+            await cluster.Server.ApplyAsync("{apiVersion: v1, kind: Pod, metadata: {name: another, namespace: moving, labels: {app: agent} }, spec: {containers: [{name: agent, image: agent}] } }");
+            await second.StopAsync();
+        }
+    }
+
+    /// <summary>The webhooks have no bundle before the leader has written it.</summary>
+    private async Task ApplyUntilItIsTakenAsync(string yaml)
+    {
+        Exception? last = null;
+        await Eventually.True(
+            () =>
+            {
+                try
+                {
+                    cluster.Server.ApplyAsync(yaml).GetAwaiter().GetResult();
+                    return true;
+                }
+                catch (Exception exception)
+                {
+                    last = exception;
+                    return false;
+                }
+            },
+            $"the objects are taken ({last?.Message})");
+    }
+
+    /// <summary>What the pod's sidecar gets of a replica, once it holds the credential.</summary>
+    private async Task<BoundSecret> SecretFromAsync(OperatorOptions replica, string bundle, string credential)
+    {
+        SocketsHttpHandler handler = new();
+        handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        handler.SslOptions.CertificateChainPolicy.CustomTrustStore.ImportFromPem(bundle);
+        using GrpcChannel channel = GrpcChannel.ForAddress($"https://localhost:{replica.DeliveryPort}", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true });
+        string token = cluster.Server.ServiceAccountClient("moving", "default", "superserve.ai", "agent").Token;
+        using AsyncDuplexStreamingCall<SidecarMessage, OperatorMessage> call =
+            new Superserve.Protocol.Delivery.DeliveryClient(channel).Connect(new Metadata { { "authorization", $"Bearer {token}" } });
+        await call.RequestStream.WriteAsync(new SidecarMessage { Hello = new Hello { Protocol = 1, Version = "0.1.0", Capture = "Explicit" } });
+        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(30), TimeProvider.System);
+        while (await call.ResponseStream.MoveNext(patience.Token))
+            if (call.ResponseStream.Current.Snapshot?.Secrets.FirstOrDefault(secret => secret.Available.ToStringUtf8() == credential) is { } found) return found;
+        throw new InvalidOperationException("The stream has ended without the credential.");
     }
 
     private async Task<(WebApplication App, OperatorOptions Options)> BuildAsync(string user = "admin")
