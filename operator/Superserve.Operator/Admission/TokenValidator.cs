@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Superserve.Operator.Admission.Pods;
+using Superserve.Operator.Bindings;
 
 namespace Superserve.Operator.Admission;
 
@@ -22,12 +22,12 @@ public sealed class TokenValidator : IAdmissionHandler
             return Task.FromResult(AdmissionDecision.BadRequest($"{request} is none that this webhook judges; let its rules name CREATE of serviceaccounts/token alone"));
         return Task.FromResult(!IsForSidecars(token) || request.User.Groups.Contains(Nodes)
             ? AdmissionDecision.Allow()
-            : AdmissionDecision.Forbid($"a token for the audience {SidecarParts.TokenAudience} makes its bearer a sandbox's sidecar, to which the operator sends credentials, "
+            : AdmissionDecision.Forbid($"a token for the audience {Marks.TokenAudience} makes its bearer a sandbox's sidecar, to which the operator sends credentials, "
                 + $"so that only kubelets get one, and {request.User.Name} is none: ask for another audience"));
     }
 
     private static bool IsForSidecars(JsonElement token) =>
         token.TryGetProperty("spec", out JsonElement spec) && spec.ValueKind == JsonValueKind.Object
         && spec.TryGetProperty("audiences", out JsonElement audiences) && audiences.ValueKind == JsonValueKind.Array
-        && audiences.EnumerateArray().Any(audience => audience.ValueKind == JsonValueKind.String && audience.GetString() == SidecarParts.TokenAudience);
+        && audiences.EnumerateArray().Any(audience => audience.ValueKind == JsonValueKind.String && audience.GetString() == Marks.TokenAudience);
 }

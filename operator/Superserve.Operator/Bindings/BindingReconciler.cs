@@ -48,11 +48,8 @@ public sealed class BindingReconciler(
         return Result.Again(binding.Spec?.ExpiresAt is { } end && end > now && end - now < Resync ? end - now : Resync);
     }
 
-    private SecretState? StateOf(string inNamespace, string name)
-    {
-        if (cluster.Secrets.Store.Get(new ObjectKey(inNamespace, name)) is not { } secret) return null;
-        return SecretState.Of(secret, secret.CoreSecret is { } coreSecret ? cluster.CoreSecrets.Find(coreSecret) : new CoreSecretLookup.Missing(), catalog);
-    }
+    private SecretState? StateOf(string inNamespace, string name) =>
+        cluster.Secrets.Store.Get(new ObjectKey(inNamespace, name)) is { } secret ? SecretState.Of(secret, cluster.CoreSecretOf(secret), catalog) : null;
 
     private bool IsEnabled(string name) =>
         cluster.Namespaces.Store.Get(new ObjectKey("", name))?.Metadata.Labels?.TryGetValue(Marks.InjectionLabel, out string? value) == true && value == Marks.Enabled;

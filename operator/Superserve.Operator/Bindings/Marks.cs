@@ -30,6 +30,9 @@ public static class Marks
     /// <summary>The init container that captures the pod's network.</summary>
     public const string InitContainer = "superserve-init";
 
+    /// <summary>Audience of the token by which a sidecar proves which pod it is in; no other token has it.</summary>
+    public const string TokenAudience = "superserve.ai";
+
     /// <summary>The sidecar.</summary>
     public const string SidecarContainer = "superserve-sidecar";
 

@@ -55,6 +55,9 @@ public sealed class ClusterCache : BackgroundService
     /// <summary>The kinds that are not known yet.</summary>
     public IEnumerable<string> Missing => FirstLists.Where(list => !list.Synced.IsCompletedSuccessfully).Select(list => list.Kind);
 
+    /// <summary>What is known of the core Secret that a Superserve Secret names; one that names none misses it.</summary>
+    public CoreSecretLookup CoreSecretOf(SecretResource secret) => secret.CoreSecret is { } key ? CoreSecrets.Find(key) : new CoreSecretLookup.Missing();
+
     /// <summary>The Superserve Secrets that name a core Secret.</summary>
     public IReadOnlyList<SecretResource> SecretsOf(ObjectKey coreSecret) => _secretsByCoreSecret.Find(coreSecret.ToString());
 

@@ -79,15 +79,6 @@ public sealed class CoreSecretCache(KubernetesConnection connection, KubernetesM
         }
     }
 
-    /// <summary>The core Secrets that are watched.</summary>
-    public IReadOnlyList<Task> Synced
-    {
-        get
-        {
-            lock (_gate) return [.. _followed.Values.Select(followed => followed.Informer.Synced)];
-        }
-    }
-
     /// <inheritdoc />
     public async ValueTask DisposeAsync()
     {

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using k8s.Models;
 using Superserve.Operator.Bindings;
 
@@ -15,6 +16,16 @@ public static class SandboxPods
 
     /// <summary>Whether it has ended: it has no processes any more.</summary>
     public static bool IsFinished(this V1Pod pod) => pod.Status?.Phase is "Succeeded" or "Failed";
+
+    /// <summary>Its labels; none where it has none.</summary>
+    public static IReadOnlyDictionary<string, string> LabelsOf(this V1Pod pod) => (pod.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty).AsReadOnly();
+
+    /// <summary>Whether two pods, or two states of one, have the same labels.</summary>
+    public static bool HasSameLabels(this V1Pod pod, V1Pod other)
+    {
+        IReadOnlyDictionary<string, string> some = pod.LabelsOf(), others = other.LabelsOf();
+        return some.Count == others.Count && some.All(label => others.TryGetValue(label.Key, out string? value) && value == label.Value);
+    }
 
     /// <summary>Whether its sidecar is connected, on whichever replica.</summary>
     public static bool IsConnected(this V1Pod pod) =>

@@ -49,11 +49,8 @@ internal sealed partial class PodVetting
         string? annotation = pod.Metadata.Annotations.TryGetValue(Marks.StandInsAnnotation, out string? text) ? text : null;
         if (!RecordedStandIns.TryRead(annotation, out ImmutableArray<RecordedStandIn> recorded, out string? error)) throw Refuse(pod, Ending.BadStandIns(proven.Pod, error));
         if (_guard.ProblemsOf(proven.Pod, document) is { Count: > 0 } problems) throw Refuse(pod, Ending.Unsafe(proven.Pod, problems));
-        return new SandboxFacts(proven.Pod, proven.Uid, id, LabelsOf(pod), recorded);
+        return new SandboxFacts(proven.Pod, proven.Uid, id, pod.LabelsOf(), recorded);
     }
-
-    /// <summary>The pod's labels.</summary>
-    public static IReadOnlyDictionary<string, string> LabelsOf(V1Pod pod) => (pod.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty).AsReadOnly();
 
     private async Task<JsonObject> ReadAsync(ObjectKey key, CancellationToken cancellationToken)
     {

@@ -169,7 +169,7 @@ internal sealed class SandboxRegistry : IDisposable
         bool isSame = change.Object.Metadata.Uid == stream.Sandbox.Uid;
         // The deletion of an earlier pod of the name says nothing of this one.
         if (change.Kind == ChangeKind.Deleted ? isSame : !isSame || change.Object.IsFinished()) stream.End(Ending.PodGone);
-        else if (isSame && (change.Old is null || !HasSameLabels(change.Old, change.Object))) Touch(stream);
+        else if (isSame && (change.Old is null || !change.Old.HasSameLabels(change.Object))) Touch(stream);
     }
 
     private void OnBinding(Change<SandboxBindingResource> change)
@@ -179,7 +179,7 @@ internal sealed class SandboxRegistry : IDisposable
         lock (_gate) streams = [.. _byNamespace.GetValueOrDefault(change.Object.Metadata.NamespaceProperty) ?? []];
         foreach (SidecarStream stream in streams)
         {
-            IReadOnlyDictionary<string, string> labels = PodOf(stream) is { } pod ? PodVetting.LabelsOf(pod) : stream.Sandbox.Labels;
+            IReadOnlyDictionary<string, string> labels = PodOf(stream) is { } pod ? pod.LabelsOf() : stream.Sandbox.Labels;
             if (change.Object.Spec?.Selector.Matches(labels) == true || change.Old?.Spec?.Selector.Matches(labels) == true) Touch(stream);
         }
     }
@@ -237,7 +237,7 @@ internal sealed class SandboxRegistry : IDisposable
             wait = _limits.CacheLag - age;
         }
 
-        SandboxFacts facts = known is null ? stream.Sandbox : stream.Sandbox with { Labels = PodVetting.LabelsOf(known) };
+        SandboxFacts facts = known is null ? stream.Sandbox : stream.Sandbox with { Labels = known.LabelsOf() };
         BuiltSnapshot built;
         // A secret that it had not looked at before may have changed before the index said whom that touches.
         do built = SnapshotBuilder.Build(SourceOf(facts));
@@ -255,7 +255,7 @@ internal sealed class SandboxRegistry : IDisposable
         Sandbox = facts,
         Bindings = _cluster.Bindings.Store.InNamespace(facts.Pod.Namespace),
         Secret = name => _cluster.Secrets.Store.Get(new ObjectKey(facts.Pod.Namespace, name)) is { } secret
-            ? new KnownSecret(secret.Metadata.Uid, SecretState.Of(secret, secret.CoreSecret is { } key ? _cluster.CoreSecrets.Find(key) : new CoreSecretLookup.Missing(), _catalog))
+            ? new KnownSecret(secret.Metadata.Uid, SecretState.Of(secret, _cluster.CoreSecretOf(secret), _catalog))
             : null,
         Deleted = uid =>
         {
@@ -309,12 +309,6 @@ internal sealed class SandboxRegistry : IDisposable
     private List<SidecarStream> All()
     {
         lock (_gate) return [.. _streams.Values];
-    }
-
-    private static bool HasSameLabels(V1Pod a, V1Pod b)
-    {
-        IReadOnlyDictionary<string, string> before = PodVetting.LabelsOf(a), now = PodVetting.LabelsOf(b);
-        return before.Count == now.Count && before.All(label => now.TryGetValue(label.Key, out string? value) && value == label.Value);
     }
 
     private static HashSet<SidecarStream> Of<TKey>(Dictionary<TKey, HashSet<SidecarStream>> index, TKey key)

@@ -3,6 +3,7 @@ using System.Text.Json;
 using k8s.Models;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
+using Superserve.Operator.Bindings;
 
 namespace Superserve.Operator.Delivery;
 
@@ -12,9 +13,6 @@ internal sealed record ProvenPod(ObjectKey Pod, string Uid, DateTimeOffset Until
 /// <summary>Asks the API server about tokens, a bounded number at a time.</summary>
 internal sealed partial class TokenReviewer(KubernetesConnection connection, DeliveryLimits limits, ILogger<TokenReviewer> logger) : IDisposable
 {
-    /// <summary>What sidecars' tokens are for, and no other token.</summary>
-    public const string Audience = "superserve.ai";
-
     private const string PodName = "authentication.kubernetes.io/pod-name";
     private const string PodUid = "authentication.kubernetes.io/pod-uid";
 
@@ -29,7 +27,7 @@ internal sealed partial class TokenReviewer(KubernetesConnection connection, Del
             throw new EndingException(Ending.TokenRefused);
         V1TokenReviewStatus? status = (await AskAsync(token, cancellationToken)).Status;
         // A server that ignores audiences says nothing of them, and would let a token for the API server itself pass.
-        if (status?.Authenticated != true || status.Audiences?.Contains(Audience) != true) throw new EndingException(Ending.TokenRefused);
+        if (status?.Authenticated != true || status.Audiences?.Contains(Marks.TokenAudience) != true) throw new EndingException(Ending.TokenRefused);
         if (status.User?.Username?.Split(':') is not ["system", "serviceaccount", { Length: > 0 } ns, _]
             || Only(status.User, PodName) is not { } name || Only(status.User, PodUid) is not { } uid) throw new EndingException(Ending.TokenOfNoPod);
         return new ProvenPod(new ObjectKey(ns, name), uid, until);
@@ -43,7 +41,7 @@ internal sealed partial class TokenReviewer(KubernetesConnection connection, Del
         {
             ApiVersion = "authentication.k8s.io/v1",
             Kind = "TokenReview",
-            Spec = new V1TokenReviewSpec { Token = token, Audiences = [Audience] },
+            Spec = new V1TokenReviewSpec { Token = token, Audiences = [Marks.TokenAudience] },
         };
         await _places.WaitAsync(cancellationToken);
         try
@@ -89,7 +87,7 @@ internal sealed partial class TokenReviewer(KubernetesConnection connection, Del
 
         static bool IsForUs(JsonElement audience) => audience.ValueKind == JsonValueKind.Array
             ? audience.EnumerateArray().Any(IsForUs)
-            : audience.ValueEquals(Audience);
+            : audience.ValueEquals(Marks.TokenAudience);
     }
 
     [LoggerMessage(340, LogLevel.Warning, "A TokenReview failed ({Error}), so that a sidecar could not connect. The operator needs create on tokenreviews.authentication.k8s.io.")]

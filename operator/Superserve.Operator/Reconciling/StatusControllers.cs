@@ -108,8 +108,7 @@ public sealed class StatusControllers : IDisposable
 
     private static bool IsSame(V1Pod before, V1Pod now) =>
         before.IsInjected() == now.IsInjected() && before.IsFinished() == now.IsFinished() && before.IsConnected() == now.IsConnected()
-        && (before.Metadata.Labels ?? new Dictionary<string, string>()).OrderBy(label => label.Key, StringComparer.Ordinal)
-            .SequenceEqual((now.Metadata.Labels ?? new Dictionary<string, string>()).OrderBy(label => label.Key, StringComparer.Ordinal));
+        && before.HasSameLabels(now);
 
     private void EnqueueBindingsOf(string ns)
     {

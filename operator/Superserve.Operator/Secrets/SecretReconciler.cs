@@ -34,7 +34,7 @@ public sealed class SecretReconciler(
         }
 
         SecretResource secret = statuses.Latest(cached);
-        CoreSecretLookup lookup = secret.CoreSecret is { } coreSecret ? cluster.CoreSecrets.Find(coreSecret) : new CoreSecretLookup.Missing();
+        CoreSecretLookup lookup = cluster.CoreSecretOf(secret);
         SecretState state = SecretState.Of(secret, lookup, catalog);
         DateTimeOffset? rotated = RotationOf(key, secret, lookup, state, out bool isRotation);
         ResourceCondition ready = Conditions.Next(

@@ -117,8 +117,8 @@ public sealed class PodGuard(InjectionOptions options, ReadOnlyMemory<byte> key)
         foreach ((JsonObject source, int i) in volume.Map("projected").Items("sources").Select((source, i) => (source, i)))
         {
             CheckCredential($"{path}.projected.sources[{i}].secret", source.Map("secret").Text("name"), credentials, errors);
-            if (source.Map("serviceAccountToken").Text("audience") == SidecarParts.TokenAudience && volume.Text("name") != SidecarParts.TokenVolume)
-                errors.Add(new($"{path}.projected.sources[{i}].serviceAccountToken", $"with a token for {SidecarParts.TokenAudience} the sandbox could pass for its sidecar "
+            if (source.Map("serviceAccountToken").Text("audience") == Marks.TokenAudience && volume.Text("name") != SidecarParts.TokenVolume)
+                errors.Add(new($"{path}.projected.sources[{i}].serviceAccountToken", $"with a token for {Marks.TokenAudience} the sandbox could pass for its sidecar "
                     + "and be sent the credentials: remove it, or choose another audience"));
         }
     }

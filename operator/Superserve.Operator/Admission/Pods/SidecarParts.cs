@@ -21,9 +21,6 @@ internal static class SidecarParts
     /// <summary>Where <see cref="TrustVolume"/> is mounted in every container.</summary>
     public const string TrustDirectory = "/var/run/superserve/trust";
 
-    /// <summary>Whom the token is for.</summary>
-    public const string TokenAudience = "superserve.ai";
-
     private const string StateDirectory = "/var/run/superserve/state";
     private const string TokenDirectory = "/var/run/secrets/superserve";
     private const string TokenFile = "token";
@@ -56,7 +53,7 @@ internal static class SidecarParts
                 {
                     ["serviceAccountToken"] = new JsonObject
                     {
-                        ["audience"] = TokenAudience,
+                        ["audience"] = Marks.TokenAudience,
                         ["expirationSeconds"] = (long)options.TokenLifetime.TotalSeconds,
                         ["path"] = TokenFile,
                     },
