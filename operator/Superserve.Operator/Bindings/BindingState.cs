@@ -87,8 +87,8 @@ public sealed record BindingState(
         if (binding.HasExpired(now))
             return (BindingReasons.Expired, $"it ended at {binding.Spec!.ExpiresAt!.Value.UtcDateTime:yyyy-MM-dd'T'HH:mm:ss'Z'}: its stand-ins are refused; set a later spec.expiresAt, or delete it");
 
-        IReadOnlyList<SecretBinding> secrets = binding.Spec?.Secrets ?? [];
-        string[] missing = [.. secrets.Select(bound => bound.SecretName!).Distinct().Where(name => secret(name) is null)];
+        (string Name, SecretState? State)[] secrets = [.. (binding.Spec?.Secrets ?? []).Select(bound => bound.SecretName!).Distinct().Select(name => (name, secret(name)))];
+        string[] missing = [.. secrets.Where(entry => entry.State is null).Select(entry => entry.Name)];
         if (missing.Length > 0)
             return (BindingReasons.SecretMissing, $"there is no Superserve Secret {Summary.Of(missing, Named)}: create it, or correct spec.secrets (kubectl get ssec lists what there is)");
 
@@ -100,8 +100,8 @@ public sealed record BindingState(
             .Select(conflict => conflict.ToString()).Distinct()];
         if (conflicts.Length > 0) return (BindingReasons.Conflict, Summary.Of(conflicts, 1));
 
-        if (secrets.Select(bound => (bound.SecretName, State: secret(bound.SecretName!)!)).FirstOrDefault(entry => !entry.State.IsReady) is { State: not null } broken)
-            return (BindingReasons.SecretNotReady, $"the Superserve Secret {broken.SecretName} is not ready ({broken.State.Reason}): {broken.State.Message}");
+        if (secrets.FirstOrDefault(entry => entry.State is { IsReady: false }) is { State: { } broken, Name: var name })
+            return (BindingReasons.SecretNotReady, $"the Superserve Secret {name} is not ready ({broken.Reason}): {broken.Message}");
 
         V1Pod[] lost = [.. sandboxes.Where(pod => !pod.IsConnected())];
         if (lost.Length > 0)
