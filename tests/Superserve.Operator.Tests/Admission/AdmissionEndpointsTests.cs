@@ -317,6 +317,8 @@ public sealed class AdmissionEndpointsTests
             Assert.Equal((429, "the operator has too many reviews of this address at once; try again\n"), await turnedAway);
         }
 
+        // Who was turned away knows that all turns are given, not that each handler has begun.
+        await UntilAsync(() => Volatile.Read(ref running) == 24);
         release.SetResult();
         Assert.All(await Task.WhenAll(asked), answer => Assert.Equal(200, answer.Code));
         Assert.Equal(24, most);
