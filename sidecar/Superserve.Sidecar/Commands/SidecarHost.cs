@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using OpenTelemetry.Metrics;
 using Superserve.Sidecar.Admin;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Events;
 using Superserve.Sidecar.Forwarding;
@@ -53,6 +54,7 @@ internal static class SidecarHost
         services.AddSingleton<LeafCertificates>();
         services.AddSingleton(provider => TrustDirectory.Create(options.TrustDirectory, provider.GetRequiredService<PodAuthority>(), provider.GetRequiredService<PublicRoots>()));
         services.AddHttpForwarder();
+        services.AddSingleton<EgressSockets>();
         services.AddSingleton<UpstreamConnector>();
         services.AddSingleton<Forwarder>();
         services.AddSingleton<DataPath>();

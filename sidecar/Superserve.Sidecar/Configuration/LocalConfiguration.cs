@@ -6,6 +6,7 @@ using Superserve.Core.Network;
 using Superserve.Core.Secrets;
 using Superserve.Core.Snapshots;
 using Superserve.Core.StandIns;
+using Superserve.Sidecar.Capture;
 
 namespace Superserve.Sidecar.Configuration;
 
@@ -14,10 +15,23 @@ internal sealed record SidecarOptions
 {
     public required string Sandbox { get; init; }
 
+    /// <summary>How the sandbox's connections come to the sidecar.</summary>
+    public CaptureMode Capture { get; init; }
+
+    /// <summary>The explicit proxy.</summary>
     public required IPEndPoint ProxyAddress { get; init; }
 
     /// <summary>Whether the proxy listens on the port of <see cref="ProxyAddress"/> on loopback of both families, as far as the machine has them.</summary>
     public bool ListensOnBothLoopbacks { get; init; }
+
+    /// <summary>Under transparent capture: where redirected connections arrive, on loopback of both families.</summary>
+    public int TransparentPort { get; init; } = CapturePorts.Transparent;
+
+    /// <summary>Under transparent capture: where redirected DNS arrives, UDP and TCP, on loopback of both families.</summary>
+    public int DnsPort { get; init; } = CapturePorts.Dns;
+
+    /// <summary>The resolvers that names are asked of.</summary>
+    public string ResolverFile { get; init; } = "/etc/resolv.conf";
 
     public required IPEndPoint HealthAddress { get; init; }
 

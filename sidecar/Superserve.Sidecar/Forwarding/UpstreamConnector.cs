@@ -6,6 +6,7 @@ using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Trust;
 
@@ -24,7 +25,7 @@ internal sealed class UpstreamException(Refusal refusal, NetworkVerdict verdict,
 /// each address against the network rules right before it connects: a name whose second answer is a private address gains
 /// nothing.
 /// </summary>
-internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOptions options, PublicRoots roots, TimeProvider time) : IDisposable
+internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOptions options, EgressSockets sockets, PublicRoots roots, TimeProvider time) : IDisposable
 {
     private const int MaxAddresses = 16;
 
@@ -167,11 +168,12 @@ internal sealed class UpstreamConnector(ISnapshotSource snapshots, SidecarOption
         throw failure ?? new SocketException((int)SocketError.HostUnreachable);
     }
 
-    private static async Task<Socket> DialAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
+    private async Task<Socket> DialAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
     {
-        Socket socket = new(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        Socket socket = sockets.Create(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
+            socket.NoDelay = true;
             socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
             await socket.ConnectAsync(endPoint, cancellationToken);
             return socket;

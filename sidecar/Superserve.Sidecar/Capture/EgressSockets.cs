@@ -1,0 +1,35 @@
+using System.Net.Sockets;
+using Superserve.Sidecar.Configuration;
+
+namespace Superserve.Sidecar.Capture;
+
+/// <summary>
+/// Makes every socket by which the sidecar itself reaches out. Under transparent capture they carry <see cref="Mark"/>, which lets
+/// them past the rules of the pod's network; the sandbox lacks the capability to set it.
+/// </summary>
+internal sealed class EgressSockets(SidecarOptions options)
+{
+    /// <summary>The mark (SO_MARK) of the sidecar's own packets. It counts in the pod's network namespace alone.</summary>
+    public const int Mark = 0x5353;
+
+    // <asm-generic/socket.h>
+    private const int SolSocket = 1;
+    private const int SoMark = 36;
+
+    /// <summary>A new socket, marked where the rules ask for it.</summary>
+    /// <exception cref="SocketException">The mark cannot be set.</exception>
+    public Socket Create(AddressFamily family, SocketType type, ProtocolType protocol)
+    {
+        Socket socket = new(family, type, protocol);
+        try
+        {
+            if (options.Capture == CaptureMode.Transparent) socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+}
