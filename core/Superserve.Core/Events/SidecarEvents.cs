@@ -81,7 +81,16 @@ public enum ConnectionVerdict
 /// <summary>One row of the network log: a connection that the sandbox made or tried.</summary>
 public sealed record ConnectionEvent : SidecarEvent
 {
-    /// <summary>intercepted, tunnelled or http.</summary>
+    /// <summary>tcp, udp, quic, icmp, or the number of another protocol.</summary>
+    public string Protocol { get; init; } = "tcp";
+
+    /// <summary>The address that the sandbox dialled; null where it named the host to the proxy.</summary>
+    public string? Address { get; init; }
+
+    /// <summary>Of packets that the rules of the pod's network dropped: how many of them this row stands for, at least.</summary>
+    public long? Packets { get; init; }
+
+    /// <summary>intercepted, tunnelled, http, or dropped.</summary>
     public required string Handling { get; init; }
 
     /// <summary>What became of it.</summary>

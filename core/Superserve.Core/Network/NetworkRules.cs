@@ -15,6 +15,9 @@ namespace Superserve.Core.Network;
 /// </remarks>
 public sealed class NetworkRules
 {
+    private const int DnsPort = 53;
+    private const int DnsOverTlsPort = 853;
+
     private readonly ImmutableArray<NetworkPolicy> _policies;
     private readonly SpecialRanges _ranges;
     private readonly bool _isClosed;
@@ -131,6 +134,9 @@ public sealed class NetworkRules
             else if (policy.Mode != NetworkMode.LogOnly) return NetworkVerdict.Refused(reason, judgement.Rule!);
             else logOnly ??= new NetworkVerdict(true, reason, judgement.Rule!, true);
         }
+
+        // Names are resolved by the sidecar, which applies the rules to them. Another resolver would be a way around, and out.
+        if (allowedBy is null && !isBound && port is DnsPort or DnsOverTlsPort) return NetworkVerdict.Refused(RefusalReason.PortBlocked, BuiltInRules.OtherResolver);
 
         // Without policies a bound host is allowed as any other, but the log says why it was reached.
         if (allowedBy is null && isBound && host is not null) allowedBy = BuiltInRules.BoundHost;

@@ -38,5 +38,6 @@ internal static class BuiltInRules
     public const string ClusterDomain = "cluster domain";
     public const string ScopedAddress = "scoped address";
     public const string NotAHostName = "not a host name";
+    public const string OtherResolver = "DNS resolver's port";
     public const string NoRulesLeft = "no rules left";
 }

@@ -23,7 +23,7 @@ internal sealed class EgressSockets(SidecarOptions options)
         Socket socket = new(family, type, protocol);
         try
         {
-            if (options.Capture == CaptureMode.Transparent) socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
+            SetMark(socket);
             return socket;
         }
         catch
@@ -31,5 +31,12 @@ internal sealed class EgressSockets(SidecarOptions options)
             socket.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Marks a new socket where the rules ask for it.</summary>
+    /// <exception cref="SocketException">The mark cannot be set.</exception>
+    public void SetMark(Socket socket)
+    {
+        if (options.Capture == CaptureMode.Transparent) socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
     }
 }

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Net;
 using Superserve.Core.Hosts;
 using Superserve.Core.Snapshots;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Delivery;
 
@@ -26,7 +27,7 @@ internal static class OperatorFlags
     private static readonly Option<string> ProxyAddress = Text("--proxy-address", "ADDRESS", "localhost:16002", "Where the explicit proxy listens, on loopback alone; localhost means both families.");
     private static readonly Option<string> HealthAddress = Text("--health-address", "ADDRESS", "*:16021", "Where /healthz and /readyz are; * means all interfaces.");
     private static readonly Option<string> MetricsAddress = Text("--metrics-address", "ADDRESS", "*:16090", "Where /metrics is.");
-    private static readonly Option<string> Capture = Text("--capture", "MODE", "Explicit", "How the sandbox's connections come to the sidecar: Explicit.");
+    private static readonly Option<string> Capture = Text("--capture", "MODE", "Explicit", "How the sandbox's connections come to the sidecar: Transparent, by the rules of init-network, or Explicit, by the proxy variables.");
     private static readonly Option<string?> MaxSnapshotAge = new("--max-snapshot-age")
     {
         Description = "How long secrets stay usable while the operator is away, as 30m or 24h. Without it, until it is back.",
@@ -61,15 +62,14 @@ internal static class OperatorFlags
     {
         if (!Authority.TryParse(result.GetValue(Operator), defaultPort: -1, out Authority address) || address.Port < 1)
             throw new UsageException("--operator: write a host and a port, as superserve-operator.superserve.svc:9443.");
-        string capture = result.GetRequiredValue(Capture);
-        if (capture == "Transparent") throw new UsageException("--capture: this sidecar cannot capture transparently yet; write --capture Explicit, and let the sandbox use the proxy variables.");
-        if (capture != "Explicit") throw new UsageException("--capture: write Explicit.");
+        if (!Enum.TryParse(result.GetRequiredValue(Capture), out CaptureMode capture) || !Enum.IsDefined(capture)) throw new UsageException("--capture: write Transparent or Explicit.");
 
         string proxy = result.GetRequiredValue(ProxyAddress);
         SandboxIdentity sandbox = new(Required("POD_NAMESPACE", "metadata.namespace"), Required("POD_NAME", "metadata.name"), Required("POD_UID", "metadata.uid"));
         SidecarOptions sidecar = new()
         {
             Sandbox = sandbox.ToString(),
+            Capture = capture,
             ProxyAddress = EndPoint(ProxyAddress, proxy, IPAddress.Loopback),
             ListensOnBothLoopbacks = proxy.StartsWith("localhost:", StringComparison.Ordinal),
             HealthAddress = EndPoint(HealthAddress, result.GetRequiredValue(HealthAddress), IPAddress.Loopback),
@@ -91,7 +91,7 @@ internal static class OperatorFlags
             Authorities = ReadAuthorities(result.GetValue(Authorities), variable),
             TokenFile = result.GetRequiredValue(TokenFile),
             Sandbox = sandbox,
-            Capture = capture,
+            Capture = capture.ToString(),
             MaxSnapshotAge = result.GetValue(MaxSnapshotAge) is { } age ? Duration(age) : null,
         });
 

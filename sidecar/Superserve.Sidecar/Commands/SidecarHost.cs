@@ -57,6 +57,8 @@ internal static class SidecarHost
         services.AddSingleton<EgressSockets>();
         services.AddSingleton<UpstreamConnector>();
         services.AddSingleton<Forwarder>();
+        services.AddSingleton<AddressNames>();
+        services.AddSingleton<TrafficLog>();
         services.AddSingleton<DataPath>();
         services.AddSingleton<EventLog>();
         services.AddHostedService(provider => provider.GetRequiredService<EventLog>());

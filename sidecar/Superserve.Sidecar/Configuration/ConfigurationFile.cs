@@ -4,6 +4,7 @@ using Superserve.Core.Events;
 using Superserve.Core.Network;
 using Superserve.Core.Secrets;
 using Superserve.Core.Snapshots;
+using Superserve.Sidecar.Capture;
 
 namespace Superserve.Sidecar.Configuration;
 
@@ -11,6 +12,8 @@ namespace Superserve.Sidecar.Configuration;
 internal sealed record ConfigurationFile
 {
     public string? Sandbox { get; init; }
+
+    public CaptureMode Capture { get; init; }
 
     public string? ProxyAddress { get; init; }
 

@@ -10,6 +10,7 @@ using Superserve.Core.Providers;
 using Superserve.Core.Secrets;
 using Superserve.Core.Snapshots;
 using Superserve.Core.StandIns;
+using Superserve.Sidecar.Capture;
 
 namespace Superserve.Sidecar.Configuration;
 
@@ -124,6 +125,7 @@ internal static partial class ConfigurationReader
 
     private static string? Choices(string path) => path switch
     {
+        "capture" => $"{nameof(CaptureMode.Explicit)}, {nameof(CaptureMode.Transparent)}",
         "audit" => $"{nameof(AuditMode.BestEffort)}, {nameof(AuditMode.Required)}",
         "interception" => $"{nameof(Interception.BoundHosts)}, {nameof(Interception.All)}",
         "network.mode" => $"{nameof(NetworkMode.Enforce)}, {nameof(NetworkMode.LogOnly)}",
@@ -132,7 +134,7 @@ internal static partial class ConfigurationReader
 
     // Fields that exist: an error at any other path is a field that does not.
     [GeneratedRegex(
-        @"^(sandbox|proxyAddress|healthAddress|metricsAddress|trustDirectory|stateDirectory|eventsFile|audit|interception"
+        @"^(sandbox|capture|proxyAddress|healthAddress|metricsAddress|trustDirectory|stateDirectory|eventsFile|audit|interception"
         + @"|upstream(\.(trustedRootsFile|connectTimeoutSeconds|idleTimeoutSeconds|hosts(\..*|\[.*)?))?"
         + @"|passthrough(\[\d+\])?|network(\.(mode|(allowOut|denyOut)(\[\d+\])?))?"
         + @"|secrets(\[\d+\](\.(env|name|valueFile|standIn|provider|tenant|allowSetCookie|hosts(\[\d+\])?"
@@ -156,6 +158,7 @@ internal static partial class ConfigurationReader
             SidecarOptions options = new()
             {
                 Sandbox = file.Sandbox ?? "",
+                Capture = file.Capture,
                 ProxyAddress = Loopback(file.ProxyAddress, "proxyAddress", 16002),
                 HealthAddress = Address(file.HealthAddress, "healthAddress", 16021),
                 MetricsAddress = Address(file.MetricsAddress, "metricsAddress", 16090),

@@ -45,6 +45,9 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
     }
 
     /// <inheritdoc />
+    public event Action? Changed;
+
+    /// <inheritdoc />
     public Snapshot Current
     {
         get
@@ -85,6 +88,7 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
 
             _loaded = Load(loaded.Snapshot.Revision + 1, stamp);
             LogReloaded(_loaded.Snapshot.Revision);
+            Changed?.Invoke();
             return _loaded.Snapshot;
         }
     }
@@ -121,6 +125,7 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
         if (a.StateDirectory != b.StateDirectory) return "stateDirectory";
         if (a.EventsFile != b.EventsFile) return "eventsFile";
         if (a.Audit != b.Audit) return "audit";
+        if (a.Capture != b.Capture) return "capture";
         bool sameUpstream = a.TrustedRootsFile == b.TrustedRootsFile && a.ConnectTimeout == b.ConnectTimeout && a.IdleTimeout == b.IdleTimeout
             && a.PinnedHosts.Count == b.PinnedHosts.Count && a.PinnedHosts.All(pin => pin.Value.Equals(b.PinnedHosts.GetValueOrDefault(pin.Key)));
         return sameUpstream ? null : "upstream";

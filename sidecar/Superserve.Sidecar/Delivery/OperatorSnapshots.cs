@@ -50,6 +50,9 @@ internal sealed partial class OperatorSnapshots : ISnapshotSource
     }
 
     /// <inheritdoc />
+    public event Action? Changed;
+
+    /// <inheritdoc />
     public Snapshot Current => _options.MaxSnapshotAge is { } max && Silence > max ? _state.Expired : _state.Snapshot;
 
     /// <inheritdoc />
@@ -79,6 +82,7 @@ internal sealed partial class OperatorSnapshots : ISnapshotSource
         _state = new State(snapshot, _options.MaxSnapshotAge);
         Confirm();
         _waiting = null;
+        Changed?.Invoke();
         _metrics.SnapshotTaken(snapshot);
         WriteStandIns(snapshot);
         LogTaken(snapshot.Revision, snapshot.Secrets.Count(secret => !secret.IsDetached), delivered.Bindings.Length, _known.Lost.Length);

@@ -29,6 +29,7 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
     public override ValueTask TransformRequestAsync(HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
     {
         proxyRequest.RequestUri = uri;
+        if (exchange.HostHeader is { } host) proxyRequest.Headers.Host = host;
         SwapPlan? plan = exchange.Plan;
         if (plan is not null) _scrub = exchange.Snapshot.ScrubPatternsFor(plan.Secrets);
         foreach (HeaderField field in exchange.Headers)

@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
@@ -12,10 +13,9 @@ using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
-using Superserve.Sidecar.Events;
 using Superserve.Sidecar.Forwarding;
-using Superserve.Sidecar.Metrics;
 using Superserve.Sidecar.Trust;
 
 namespace Superserve.Sidecar.Proxy;
@@ -24,10 +24,12 @@ namespace Superserve.Sidecar.Proxy;
 /// The way of a sandbox's connection and of each request on it, from beginning to end.
 /// <code>
 ///   sandbox                              sidecar                                             service
+///      │  a redirected connection, or       │                                                   │
 ///      │  CONNECT name:443                  │                                                   │
-///      ├───────────────────────────────────►│ 1 destination   ConnectRequest                    │
-///      │                                    │ 2 network rules NetworkRules.CheckName            │
-///      │◄──────────── 200, or a refusal ────┤                                                   │
+///      ├───────────────────────────────────►│ 1 destination   OriginalDestination, ConnectRequest
+///      │                                    │ 2 network rules (of a redirected connection, for  │
+///      │                                    │      bytes that name no host: step 4 has the rest)│
+///      │◄──── explicit: 200, or a refusal ──┤                                                   │
 ///      │  first bytes                       │                                                   │
 ///      ├───────────────────────────────────►│ 3 TLS, HTTP or neither   FirstBytes               │
 ///      │                                    │ 4 intercept, inspect, tunnel or refuse            │
@@ -48,8 +50,8 @@ internal sealed partial class DataPath(
     UpstreamConnector connector,
     Forwarder forwarder,
     LeafCertificates certificates,
-    EventLog events,
-    SidecarMetrics metrics,
+    AddressNames names,
+    TrafficLog log,
     SidecarOptions options,
     TimeProvider time,
     ILogger<DataPath> logger) : IHttpApplication<HttpContext>
@@ -60,18 +62,16 @@ internal sealed partial class DataPath(
     /// <summary>How long a client that may speak TLS is waited for ahead of dialling, which tells protocols whose server speaks first.</summary>
     private static readonly TimeSpan SpeaksFirstDelay = TimeSpan.FromMilliseconds(300);
 
+    /// <summary>The same on ports other than 80 and 443, where servers that speak first are common.</summary>
+    private static readonly TimeSpan SpeaksFirstDelayElsewhere = TimeSpan.FromMilliseconds(30);
+
     private static readonly List<SslApplicationProtocol> Protocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
 
     // ---- connections ----------------------------------------------------------------------------------------------------
 
     /// <summary>A connection to the explicit proxy: CONNECT, or HTTP requests in absolute form.</summary>
-    public async Task OnExplicitConnectionAsync(ConnectionContext client, ConnectionDelegate http)
-    {
-        SandboxConnection connection = new(time.GetTimestamp());
-        client.Features.Set(connection);
-        metrics.ConnectionOpened();
-        Snapshot snapshot = snapshots.Current;
-        try
+    public Task OnExplicitConnectionAsync(ConnectionContext client, ConnectionDelegate http) =>
+        OnConnectionAsync(client, new SandboxConnection(time.GetTimestamp()), async (connection, snapshot) =>
         {
             // 1. Where to?
             switch (await ReadConnectAsync(client))
@@ -88,6 +88,53 @@ internal sealed partial class DataPath(
                     await SendAsync(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"u8.ToArray());
                     break;
             }
+        });
+
+    /// <summary>A connection that the rules of the pod's network redirected here on its way to somewhere else.</summary>
+    public Task OnTransparentConnectionAsync(ConnectionContext client, ConnectionDelegate http)
+    {
+        // 1. Where to?
+        bool isRedirected = OriginalDestination.TryRead(SocketOf(client), out IPEndPoint? original);
+        IPEndPoint dialled = original ?? (IPEndPoint)client.LocalEndPoint!;
+        SandboxConnection started = new(time.GetTimestamp())
+        {
+            Dialled = dialled.Address,
+            Complete = name => names.Complete(dialled.Address, name),
+            Destination = new Authority(dialled.Address.ToString(), dialled.Address, dialled.Port),
+            Handling = Handling.Tunnelled,
+        };
+        return OnConnectionAsync(client, started, async (connection, snapshot) =>
+        {
+            if (!isRedirected)
+            {
+                // Made straight to this port: there is nowhere to go on to.
+                connection.Network = new NetworkVerdict(false, RefusalReason.PrivateAddress, NetworkRefusal.OwnAddress, false);
+                Block(client, connection);
+                return;
+            }
+
+            // 2. May bytes that name no host go there?
+            connection.Network = CheckOpaque(snapshot, connection);
+
+            // 3. What is it? Where the service would speak first there is a moment's wait at most; where only a name could open
+            // the way, as long as a name may take to come.
+            TimeSpan patience = !connection.Network.IsAllowed ? HandshakeTimeout : dialled.Port is 80 or 443 ? SpeaksFirstDelay : SpeaksFirstDelayElsewhere;
+            using CancellationTokenSource delay = new(patience, time);
+            FirstBytes first = await ReadFirstBytesAsync(client, delay.Token);
+            if (first.Kind != FirstBytesKind.Undecided) await HandleAsync(client, connection, snapshot, http, first);
+            else if (connection.Network.IsAllowed) await RelayAsync(client, connection, snapshot, http, judged: false, accept: false);
+            else Block(client, connection);
+        });
+    }
+
+    private async Task OnConnectionAsync(ConnectionContext client, SandboxConnection connection, Func<SandboxConnection, Snapshot, Task> handleAsync)
+    {
+        client.Features.Set(connection);
+        log.Opened();
+        Snapshot snapshot = snapshots.Current;
+        try
+        {
+            await handleAsync(connection, snapshot);
         }
         catch (UpstreamException exception)
         {
@@ -103,8 +150,7 @@ internal sealed partial class DataPath(
         }
         finally
         {
-            metrics.ConnectionClosed();
-            if (connection.Handling != Handling.Proxied) Record(connection, snapshot);
+            log.Closed(connection, snapshot);
         }
     }
 
@@ -146,6 +192,8 @@ internal sealed partial class DataPath(
                 await InterceptAsync(client, connection, http);
                 break;
             case Handling.Http:
+                // Each request names its own host; what was said of the address is not what decides.
+                if (!connection.Destination.IsName) (connection.Name, connection.Network) = (null, default);
                 await InspectAsync(client, connection, http, first.Kind);
                 break;
             default:
@@ -162,26 +210,38 @@ internal sealed partial class DataPath(
         {
             case FirstBytesKind.Opaque:
                 // A bound host speaks TLS on its port; what is none there is an attempt to get past the inspection.
-                return destination.IsName && snapshot.IsBound(destination.Host, destination.Port) ? null : Handling.Tunnelled;
+                if (destination.IsName && snapshot.IsBound(destination.Host, destination.Port)) return null;
+                return connection.Network.IsAllowed ? Handling.Tunnelled : null;
             case FirstBytesKind.Http1 or FirstBytesKind.Http2:
                 return Handling.Http;
             case FirstBytesKind.Tls when first.ServerName is null || first.ServerName == destination.Host:
-                return snapshot.Intercepts(destination.Host, destination.Port) ? Handling.Intercepted : Handling.Tunnelled;
+                // Without a name the address is judged by itself: by one that it may have, another's site could be asked for.
+                connection.Name = null;
+                connection.Network = Check(snapshot, destination);
+                if (snapshot.Intercepts(destination.Host, destination.Port)) return Handling.Intercepted;
+                return connection.Network.IsAllowed ? Handling.Tunnelled : null;
             case FirstBytesKind.Tls when destination.IsName:
                 // The name in the hello would reach the service that the other name led to. Intercepted only to say so.
                 connection.MismatchedServerName = first.ServerName;
                 return Handling.Intercepted;
             case FirstBytesKind.Tls:
-                // The client named an address, which the rules allow. The name counts where it is inspected or denied.
-                Authority named = destination with { Host = first.ServerName!, Address = null };
-                NetworkVerdict verdict = Check(snapshot, named);
-                bool intercepts = snapshot.Intercepts(named.Host, named.Port);
-                if (!intercepts && verdict is { IsAllowed: false, Reason: RefusalReason.HostNotAllowed }) return Handling.Tunnelled;
-                connection.Network = verdict;
-                if (!intercepts) return verdict.IsAllowed ? Handling.Tunnelled : null;
-                // A name that is refused is intercepted to say so, request by request.
+                // The client dialled an address, and its hello names a host: that one is judged, resolved and dialled.
+                Authority named = new(connection.Complete(first.ServerName!), null, destination.Port);
+                NetworkVerdict byName = Check(snapshot, named);
+                // A host that is on no list may still be where a listed address is: then the address is dialled.
+                if (byName is { IsAllowed: false, Reason: RefusalReason.HostNotAllowed } && Check(snapshot, destination) is { IsAllowed: true } byAddress)
+                {
+                    connection.Name = null;
+                    connection.Network = byAddress;
+                    return Handling.Tunnelled;
+                }
+
+                connection.Name = null;
+                connection.Network = byName;
                 connection.Destination = named;
-                return Handling.Intercepted;
+                connection.ServerName = first.ServerName;
+                // A name that is refused is intercepted to say so, request by request.
+                return snapshot.Intercepts(named.Host, named.Port) || !byName.IsAllowed ? Handling.Intercepted : Handling.Tunnelled;
             default:
                 return null;
         }
@@ -197,7 +257,8 @@ internal sealed partial class DataPath(
     private async Task InterceptAsync(ConnectionContext client, SandboxConnection connection, ConnectionDelegate http)
     {
         connection.Handling = Handling.Intercepted;
-        Authority leaf = connection.MismatchedServerName is { } other ? new Authority(other, null, connection.Destination.Port) : connection.Destination;
+        string? asked = connection.MismatchedServerName ?? connection.ServerName;
+        Authority leaf = asked is null ? connection.Destination : new Authority(asked, null, connection.Destination.Port);
         await using TransportStream transport = new(client.Transport, connection);
         await using SslStream tls = new(transport, leaveInnerStreamOpen: true);
         using (CancellationTokenSource timeout = new(HandshakeTimeout, time))
@@ -246,10 +307,10 @@ internal sealed partial class DataPath(
     /// </summary>
     private async Task RelayAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, bool judged, bool accept)
     {
-        Socket service;
+        UpstreamSocket service;
         try
         {
-            service = await connector.ConnectAsync(connection.Destination, client.ConnectionClosed);
+            service = await connector.ConnectAsync(connection.Destination, client.ConnectionClosed, connection.Name);
         }
         catch (UpstreamException exception) when (accept)
         {
@@ -259,21 +320,32 @@ internal sealed partial class DataPath(
 
         if (accept) await SendAsync(client, ConnectionEstablished);
         FirstBytes first = default;
+        long passed = 0;
         using (service)
         using (IdleTimeout idle = new(options.IdleTimeout, time))
         using (CancellationTokenRegistration shutdown = OnShutdown(client, idle))
         using (Tunnel tunnel = new(client.Transport.Input, SocketOf(client), service, connection, idle))
         {
             tunnel.StartToClient();
-            if (!judged) first = await ReadFirstBytesAsync(client, idle.Token);
+            if (!judged) (first, passed) = await WatchFirstBytesAsync(client, service, connection, idle);
             if (judged || first.Kind == FirstBytesKind.Undecided || Route(connection, snapshot, first) == Handling.Tunnelled)
             {
-                await tunnel.RunAsync();
+                try
+                {
+                    if (passed > 0) await SkipAsync(client.Transport.Input, passed);
+                    await tunnel.RunAsync();
+                }
+                catch when (service.EndedBy is { } verdict)
+                {
+                    connection.Network = verdict;
+                    Block(client, connection);
+                }
+
                 return;
             }
 
             await tunnel.StopAsync();
-            if (tunnel.HasReceived)
+            if (tunnel.HasReceived || passed > 0)
             {
                 // Half a conversation cannot be taken over.
                 Block(client, connection);
@@ -282,6 +354,12 @@ internal sealed partial class DataPath(
         }
 
         await HandleAsync(client, connection, snapshot, http, first);
+    }
+
+    private static async Task SkipAsync(PipeReader input, long length)
+    {
+        ReadResult result = await input.ReadAtLeastAsync((int)length);
+        input.AdvanceTo(result.Buffer.GetPosition(length));
     }
 
     /// <summary>A tunnel has no end that could be waited for: it ends with the server.</summary>
@@ -335,8 +413,58 @@ internal sealed partial class DataPath(
             bool decided = first.Kind != FirstBytesKind.Undecided || result.IsCompleted;
             input.AdvanceTo(result.Buffer.Start, decided ? result.Buffer.Start : result.Buffer.End);
             if (!decided) continue;
-            // A client that ends in the middle of a first line or hello spoke neither TLS nor HTTP.
-            return first.Kind == FirstBytesKind.Undecided && !result.Buffer.IsEmpty ? new FirstBytes(FirstBytesKind.Malformed) : first;
+            return first.Kind == FirstBytesKind.Undecided ? FirstBytes.AtEnd(result.Buffer) : first;
+        }
+    }
+
+    /// <summary>
+    /// Waits for the client's first bytes beside a tunnel that has begun. What may become the first line of HTTP is held back for
+    /// a moment and then passed on piece by piece: the piece that would make it one is not. What may become TLS is held back.
+    /// </summary>
+    /// <returns>The judgement, and how many bytes the service has; they are still in the client's pipe.</returns>
+    private async Task<(FirstBytes First, long Passed)> WatchFirstBytesAsync(ConnectionContext client, Socket service, SandboxConnection connection, IdleTimeout idle)
+    {
+        PipeReader input = client.Transport.Input;
+        long passed = 0;
+        bool isHeld = true;
+        ITimer? hold = null;
+        try
+        {
+            while (true)
+            {
+                ReadResult result = await input.ReadAsync(idle.Token);
+                if (result.IsCanceled) isHeld = false;
+                FirstBytes first = FirstBytes.Judge(result.Buffer);
+                if (first.Kind != FirstBytesKind.Undecided || result.IsCompleted)
+                {
+                    if (first.Kind == FirstBytesKind.Undecided) first = FirstBytes.AtEnd(result.Buffer);
+                    input.AdvanceTo(result.Buffer.Start);
+                    if (hold is not null)
+                    {
+                        // Its last shot would cancel the next one's read.
+                        await hold.DisposeAsync();
+                        if (input.TryRead(out result)) input.AdvanceTo(result.Buffer.Start);
+                    }
+
+                    return (first, passed);
+                }
+
+                if (!isHeld && !FirstBytes.MayBeTls(result.Buffer))
+                {
+                    foreach (ReadOnlyMemory<byte> segment in result.Buffer.Slice(passed))
+                        for (ReadOnlyMemory<byte> rest = segment; !rest.IsEmpty;) rest = rest[await service.SendAsync(rest, SocketFlags.None, idle.Token)..];
+                    connection.Sent(result.Buffer.Length - passed);
+                    passed = result.Buffer.Length;
+                    idle.Touch();
+                }
+
+                if (!result.Buffer.IsEmpty) hold ??= time.CreateTimer(_ => input.CancelPendingRead(), null, SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
+                input.AdvanceTo(result.Buffer.Start, result.Buffer.End);
+            }
+        }
+        finally
+        {
+            if (hold is not null) await hold.DisposeAsync();
         }
     }
 
@@ -371,7 +499,7 @@ internal sealed partial class DataPath(
         }
         finally
         {
-            Record(exchange);
+            log.Record(exchange);
             exchange.Dispose();
         }
     }
@@ -394,6 +522,17 @@ internal sealed partial class DataPath(
         // 6. May the sandbox talk to it?
         Snapshot snapshot = exchange.Snapshot;
         exchange.Network = Check(snapshot, destination);
+        Authority dialled = exchange.Connection.Destination;
+        if (exchange.Network.Reason == RefusalReason.HostNotAllowed && !exchange.Network.IsAllowed && exchange.Connection.Handling == Handling.Http && dialled.Address is not null && destination.IsName
+            && Check(snapshot, dialled) is { IsAllowed: true } byAddress)
+        {
+            // A host that is on no list, at an address that is on one: the address is dialled.
+            exchange.Network = byAddress;
+            exchange.Destination = destination = dialled;
+        }
+
+        if (exchange.Connection.Dialled is not null && Authority.TryParse(exchange.Context.Request.Host.Value, destination.Port, out Authority sent) && sent.Host != destination.Host)
+            exchange.HostHeader = sent.Port == destination.Port && sent.Port == (exchange.Connection.Handling == Handling.Intercepted ? 443 : 80) ? sent.Host : sent.ToString();
 
         // 7. Does it carry a stand-in, and may it? Asked even of a refused destination, so that the audit log knows.
         bool isSecure = exchange.Connection.Handling == Handling.Intercepted;
@@ -407,7 +546,7 @@ internal sealed partial class DataPath(
         }
 
         if (decision.Refusal is not null) return decision.Refusal;
-        if (decision.Plan is not null && !(exchange.IsAudited = events.TryReserve(snapshot.Audit)))
+        if (decision.Plan is not null && !(exchange.IsAudited = log.TryReserve(snapshot.Audit)))
         {
             return new Refusal(RefusalReason.AuditUnavailable,
                 "The audit log takes no events, and this sandbox may use no credential without one. Try again later; if it stays so, tell the owner of the sandbox.", decision.Plan.Secrets[0]);
@@ -417,6 +556,31 @@ internal sealed partial class DataPath(
     }
 
     // ---- both -----------------------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// What the rules say of bytes that name no host: the address has to be open by itself, or by a name that the sandbox's DNS
+    /// gave it for. A bound host's name opens nothing to them: it speaks TLS.
+    /// </summary>
+    private NetworkVerdict CheckOpaque(Snapshot snapshot, SandboxConnection connection)
+    {
+        Authority destination = connection.Destination;
+        NetworkVerdict? refused = null;
+        foreach (string name in names.NamesOf(destination.Address!))
+        {
+            if (snapshot.IsBound(name, destination.Port)) continue;
+            NetworkVerdict byName = snapshot.Network.CheckAddress(name, destination.Address!, destination.Port, isBound: false);
+            if (byName.IsAllowed)
+            {
+                connection.Name = name;
+                return byName;
+            }
+
+            refused ??= byName;
+        }
+
+        NetworkVerdict byAddress = Check(snapshot, destination);
+        return byAddress.IsAllowed && refused is { Reason: RefusalReason.HostDenied } denied ? denied : byAddress;
+    }
 
     private static NetworkVerdict Check(Snapshot snapshot, Authority destination) => destination.Address is { } address
         ? snapshot.Network.CheckAddress(null, address, destination.Port, isBound: false)
@@ -441,90 +605,6 @@ internal sealed partial class DataPath(
         return NetworkRefusal.For(destination, verdict, verdict.Reason ?? RefusalReason.HostNotAllowed);
     }
 
-    /// <summary>Step 10 for a connection.</summary>
-    private void Record(SandboxConnection connection, Snapshot snapshot) => Record(
-        snapshot, connection.StartedAt, connection.Destination, connection.Handling, connection.Verdict, connection.Network, connection.Error,
-        connection.BytesSent, connection.BytesReceived);
-
-    /// <summary>Step 10 for a request in absolute form, which is a connection of its own in the network log.</summary>
-    private void RecordProxied(Exchange exchange)
-    {
-        if (exchange.Destination.Host is null) return;
-        ConnectionVerdict verdict = exchange.Refusal?.Reason.StatusCode() switch
-        {
-            null => ConnectionVerdict.Allowed,
-            403 or 421 or 503 => ConnectionVerdict.Blocked,
-            _ => ConnectionVerdict.Failed,
-        };
-        Record(exchange.Snapshot, exchange.StartedAt, exchange.Destination, Handling.Http, verdict, exchange.Network, exchange.Refusal?.Reason,
-            exchange.BytesSent, exchange.BytesReceived);
-    }
-
-    private void Record(
-        Snapshot snapshot, long startedAt, Authority destination, Handling handling, ConnectionVerdict verdict, NetworkVerdict network, RefusalReason? error,
-        long sent, long received)
-    {
-        TimeSpan duration = time.GetElapsedTime(startedAt);
-        string name = handling switch
-        {
-            Handling.Intercepted => "intercepted",
-            Handling.Tunnelled => "tunnelled",
-            _ => "http",
-        };
-        if (error is { } reason) LogRefusedConnection(reason.WireName(), snapshot.Redact(destination.Host, HostName.MaxLength), destination.Port, network.Rule ?? "");
-        metrics.ConnectionEnded(name, verdict, sent, received);
-        events.Add(new ConnectionEvent
-        {
-            Time = time.GetUtcNow() - duration,
-            Sandbox = snapshot.Sandbox,
-            Host = snapshot.Redact(destination.Host, HostName.MaxLength),
-            Port = destination.Port,
-            Handling = name,
-            Verdict = verdict,
-            Rule = network.Rule ?? "",
-            LogOnly = network.IsLogOnly,
-            Error = error?.WireName(),
-            BytesSent = sent,
-            BytesReceived = received,
-            DurationMilliseconds = duration.TotalMilliseconds,
-        });
-    }
-
-    /// <summary>Step 10 for a request.</summary>
-    private void Record(Exchange exchange)
-    {
-        TimeSpan duration = time.GetElapsedTime(exchange.StartedAt);
-        RefusalReason? reason = exchange.Refusal?.Reason;
-        metrics.RequestEnded(reason, duration, exchange.Added(time));
-        if (exchange.Connection.Handling == Handling.Proxied) RecordProxied(exchange);
-        exchange.Connection.Error ??= reason is RefusalReason.AuthorityMismatch ? reason : null;
-        if (exchange.Connection.Error == RefusalReason.AuthorityMismatch) exchange.Connection.Verdict = ConnectionVerdict.Blocked;
-
-        if (reason is { } refused) LogRefusedRequest(refused.WireName(), exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength), exchange.Refusal?.Secret?.Name);
-        foreach (BoundSecret secret in exchange.Secrets) metrics.Swapped(secret, exchange.Destination.Host ?? "", exchange.Destination.Port, reason);
-        // What used no secret and was not refused is in the network log by its connection.
-        if (exchange.Secrets.IsEmpty && reason is null) return;
-        events.Add(new RequestEvent
-        {
-            Time = exchange.Time,
-            Sandbox = exchange.Snapshot.Sandbox,
-            Secret = exchange.Secrets.IsEmpty ? null : string.Join(",", exchange.Secrets.Select(secret => secret.Name)),
-            Env = exchange.Secrets.IsEmpty ? null : string.Join(",", exchange.Secrets.Select(secret => secret.Env)),
-            Method = exchange.Snapshot.Redact(exchange.Method, 32),
-            Host = exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength),
-            Port = exchange.Destination.Port,
-            Path = exchange.Snapshot.Redact(Superserve.Core.Requests.RequestPath.OfTarget(exchange.Target).ToString(), 1024),
-            Status = exchange.Context.Response.StatusCode,
-            UpstreamStatus = exchange.UpstreamStatus,
-            DurationMilliseconds = duration.TotalMilliseconds,
-            BytesSent = exchange.BytesSent,
-            BytesReceived = exchange.BytesReceived,
-            Protocol = exchange.Context.Request.Protocol,
-            Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
-        });
-        if (exchange.IsAudited) events.Release(exchange.Snapshot.Audit);
-    }
-
     private static readonly byte[] ConnectionEstablished = "HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray();
 
     // Straight to the socket, and nothing else writes to it meanwhile: a tunnel does the same afterwards, and an HTTP server
@@ -535,12 +615,6 @@ internal sealed partial class DataPath(
     }
 
     private static Socket SocketOf(ConnectionContext client) => client.Features.GetRequiredFeature<IConnectionSocketFeature>().Socket;
-
-    [LoggerMessage(31, LogLevel.Debug, "A request to {Host} was refused: {Reason} (secret {Secret}).")]
-    private partial void LogRefusedRequest(string reason, string host, string? secret);
-
-    [LoggerMessage(32, LogLevel.Debug, "A connection to {Host}:{Port} was refused or failed: {Reason} (rule {Rule}).")]
-    private partial void LogRefusedConnection(string reason, string host, int port, string rule);
 
     [LoggerMessage(30, LogLevel.Debug, "A connection of the sandbox ended with {Exception}.")]
     private partial void LogConnectionEnded(string exception);

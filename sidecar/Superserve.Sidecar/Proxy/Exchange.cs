@@ -30,6 +30,12 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
     /// <summary>The checked destination.</summary>
     public Authority Destination { get; set; }
 
+    /// <summary>
+    /// The Host that goes out where it is not the destination's own: a name that the resolver's search list completed, or one at an
+    /// address that is allowed by itself. TLS asks for it too.
+    /// </summary>
+    public string? HostHeader { get; set; }
+
     /// <summary>Path and query, as sent.</summary>
     public string Target { get; set; } = "";
 

@@ -60,6 +60,18 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
         };
     }
 
+    /// <summary>Judges what a client sent that ended in the middle of a first line or hello, or sent nothing.</summary>
+    public static FirstBytes AtEnd(in ReadOnlySequence<byte> bytes)
+    {
+        if (bytes.IsEmpty) return new(FirstBytesKind.Undecided);
+        Span<byte> start = stackalloc byte[(int)Math.Min(bytes.Length, 8)];
+        bytes.Slice(0, start.Length).CopyTo(start);
+        return new(MayBeTls(bytes) || IsKnownMethod(start) || "PRI "u8.StartsWith(start[..Math.Min(start.Length, 4)]) ? FirstBytesKind.Malformed : FirstBytesKind.Opaque);
+    }
+
+    /// <summary>Whether undecided bytes may still become a TLS hello.</summary>
+    public static bool MayBeTls(in ReadOnlySequence<byte> bytes) => bytes.FirstSpan is [0x16 or >= 0x80, ..];
+
     private static FirstBytes JudgeSsl2(in ReadOnlySequence<byte> bytes)
     {
         if (bytes.Length < 3) return new(FirstBytesKind.Undecided);

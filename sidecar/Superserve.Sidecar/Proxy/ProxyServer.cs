@@ -5,11 +5,12 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 
 namespace Superserve.Sidecar.Proxy;
 
-/// <summary>The listener of the explicit proxy, on Kestrel without any of its hosting.</summary>
+/// <summary>The listeners of the proxy, explicit and transparent, on Kestrel without any of its hosting.</summary>
 internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, IServiceProvider services) : IHostedService, IDisposable
 {
     /// <summary>A sandbox that opens more is refused the next, and the ones it has go on.</summary>
@@ -45,8 +46,9 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         limits.Http2.MaxStreamsPerConnection = 256;
         limits.Http2.InitialConnectionWindowSize = 2 * 1024 * 1024;
         limits.Http2.InitialStreamWindowSize = 1024 * 1024;
-        if (options.ListensOnBothLoopbacks) kestrel.ListenLocalhost(options.ProxyAddress.Port, Serve);
-        else kestrel.Listen(options.ProxyAddress, Serve);
+        if (options.ListensOnBothLoopbacks) kestrel.ListenLocalhost(options.ProxyAddress.Port, ServeExplicit);
+        else kestrel.Listen(options.ProxyAddress, ServeExplicit);
+        if (options.Capture == CaptureMode.Transparent) kestrel.ListenLocalhost(options.TransparentPort, ServeTransparent);
 
         // Kestrel's own log quotes what a client sent: it gets none.
         _server = new KestrelServer(Options.Create(kestrel),
@@ -57,15 +59,24 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         }
         catch (Exception exception) when (exception is IOException or SocketException)
         {
-            throw new InvalidOperationException(Cannot(options.ProxyAddress, "proxyAddress", exception), exception);
+            string message = exception.Message.Contains($":{options.TransparentPort}", StringComparison.Ordinal)
+                ? Cannot(new IPEndPoint(IPAddress.Loopback, options.TransparentPort), "the transparent port", exception)
+                : Cannot(options.ProxyAddress, "proxyAddress", exception);
+            throw new InvalidOperationException(message, exception);
         }
 
         IsListening = true;
 
-        void Serve(ListenOptions listener)
+        void ServeExplicit(ListenOptions listener)
         {
             listener.Protocols = HttpProtocols.Http1AndHttp2;
             listener.Use(http => client => dataPath.OnExplicitConnectionAsync(client, http));
+        }
+
+        void ServeTransparent(ListenOptions listener)
+        {
+            listener.Protocols = HttpProtocols.Http1AndHttp2;
+            listener.Use(http => client => dataPath.OnTransparentConnectionAsync(client, http));
         }
     }
 

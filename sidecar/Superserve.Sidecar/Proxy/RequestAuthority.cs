@@ -23,6 +23,7 @@ internal static class RequestAuthority
 
         int port = connection.Handling == Handling.Intercepted ? 443 : 80;
         bool hasHost = Authority.TryParse(context.Request.Host.Value, port, out Authority host);
+        if (hasHost && host.IsName) host = host with { Host = connection.Complete(host.Host) };
 
         if (!target.StartsWith('/'))
         {
@@ -31,10 +32,15 @@ internal static class RequestAuthority
                     ? "This is the sandbox's egress proxy, and the request names no service. Send it through HTTPS_PROXY or HTTP_PROXY, not to the proxy's own address."
                     : "The request target is neither a path nor an http address.");
             target = origin;
+            if (named.IsName) named = named with { Host = connection.Complete(named.Host) };
             if (connection.Handling == Handling.Proxied)
             {
                 destination = named;
                 if (scheme == "https") return Denied("The proxy takes https through CONNECT only. Set HTTPS_PROXY and let the client open the connection.");
+            }
+            else if (connection.Handling == Handling.Http && !destination.IsName && named.IsName)
+            {
+                if (hasHost && !named.Equals(host)) return Mismatch($"The request target names {named}, and the Host header {host}.");
             }
             else if (!named.Equals(connection.Destination)) return Mismatch($"The request target names {named}, but the connection was opened to {destination}.");
         }

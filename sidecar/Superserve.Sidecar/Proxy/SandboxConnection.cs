@@ -1,3 +1,4 @@
+using System.Net;
 using Superserve.Core.Events;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
@@ -33,11 +34,29 @@ internal sealed class SandboxConnection(long startedAt)
     /// <summary>Where it goes: the checked name, or an address. Unset for <see cref="Handling.Proxied"/>.</summary>
     public Authority Destination { get; set; }
 
+    /// <summary>Transparent capture: the address that the sandbox dialled. Its word for an address is never taken for a name's.</summary>
+    public IPAddress? Dialled { get; init; }
+
+    /// <summary>Completes a name as the sandbox's resolver did (<see cref="Capture.AddressNames.Complete"/>); as it is under explicit capture.</summary>
+    public Func<string, string> Complete { get; init; } = static name => name;
+
+    /// <summary>
+    /// Where <see cref="Destination"/> is an address: the name that the rules allowed it by, one that the sandbox's DNS gave the
+    /// address for, or that its plain requests named.
+    /// </summary>
+    public string? Name { get; set; }
+
     /// <summary>How it is handled.</summary>
     public Handling Handling { get; set; } = Handling.Proxied;
 
     /// <summary>The name that the TLS hello asked for, where it is another than the destination's: every request is refused.</summary>
     public string? MismatchedServerName { get; set; }
+
+    /// <summary>
+    /// The name that the TLS hello asked for, where the client dialled an address. The resolver's search list may have completed
+    /// it to <see cref="Destination"/>'s.
+    /// </summary>
+    public string? ServerName { get; set; }
 
     /// <summary>What became of it.</summary>
     public ConnectionVerdict Verdict { get; set; }

@@ -53,8 +53,7 @@ public sealed class OperatorFlagsTests
 
     [Theory]
     [InlineData("--operator operator", "--operator: write a host and a port")]
-    [InlineData("--operator o:1 --capture Transparent", "--capture Explicit")]
-    [InlineData("--operator o:1 --capture Both", "--capture: write Explicit")]
+    [InlineData("--operator o:1 --capture Both", "--capture: write Transparent or Explicit")]
     [InlineData("--operator o:1 --proxy-address 0.0.0.0:16002", "loopback alone")]
     [InlineData("--operator o:1 --proxy-address *:16002", "loopback alone")]
     [InlineData("--operator o:1 --proxy-address localhost", "--proxy-address: write an address and a port")]
