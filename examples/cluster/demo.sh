@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # From kubectl apply to a swapped request, without a cluster: an API server in one process, the operator, real kubectl and helm, and
 # the containers of the pod that admission made run as processes of this machine. Shows what each of them sees, and ends by itself:
-# with status 0 only if everything happened as it should. Root, or a kernel that lets users make namespaces, is needed for the
-# pod's mounts; the ports 16002, 16021 and 16090 have to be free, as in a pod.
+# with status 0 only if everything happened as it should.
+#
+# As root the pod has a network of its own, and the sidecar captures all that leaves it. Without root it captures what heeds the
+# proxy variables; a kernel that lets users make namespaces is needed then for the pod's mounts, and the ports 16002, 16021 and
+# 16090 have to be free.
 #
 # usage: demo.sh SIDECAR OPERATOR APISERVER     (the binary, and two .dll files)
 set -euo pipefail
+
+# All of it runs in a network without a way out: nothing of the demo leaves this machine.
+if [ "$(id -u)" -eq 0 ] && [ -z "${DEMO_NETWORK:-}" ]; then DEMO_NETWORK=1 exec unshare --net "$0" "$@"; fi
 
 sidecar=$(realpath "$1") operator=$(realpath "$2") apiserver=$(realpath "$3")
 source=$(realpath "$(dirname "$0")")
@@ -26,6 +32,24 @@ trap finish EXIT
 
 . "$source/../lib.sh"
 
+if [ "$(id -u)" -eq 0 ]; then
+  # The pod's network is held by a process that sleeps, as container runtimes do it.
+  capture=Transparent node=10.244.0.1 pod_address=10.244.0.2
+  ip link set lo up
+  unshare --net sleep infinity &
+  pause=$!
+  pids+=("$pause")
+  wait_for "The pod has a network" bash -c "[ \"\$(readlink /proc/$pause/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
+  ip link add veth0 type veth peer name eth0 netns "$pause"
+  ip addr add "$node/24" dev veth0
+  ip link set veth0 up
+  nsenter --net="/proc/$pause/ns/net" sh -c "ip link set lo up; ip addr add $pod_address/24 dev eth0; ip link set eth0 up; ip route add default via $node"
+  echo "$pause" >"$work/pause.pid"
+  echo "nameserver $node" >"$work/resolv.conf"
+else
+  capture=Explicit node=127.0.0.1 pod_address=127.0.0.1
+fi
+
 read -r api webhook delivery health metrics service <<<"$(free_ports 6)"
 cd "$work"
 
@@ -34,21 +58,22 @@ dotnet exec "$apiserver" --kubeconfig "$KUBECONFIG" --port "$api" >apiserver.log
 pids+=($!)
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout service.key -out service.crt -days 2 \
   -subj "/CN=demo service" -addext "subjectAltName=DNS:api.anthropic.com" 2>/dev/null
-python3 "$root/examples/local/service.py" "$service" service.crt service.key seen.txt >service.log 2>&1 &
+python3 "$root/examples/local/service.py" "$node:$service" service.crt service.key seen.txt >service.log 2>&1 &
 pids+=($!)
 wait_for "The API server answers" kubectl get --raw /readyz
 kubectl create namespace superserve-system >/dev/null
 # The chart, with the operator outside of the cluster and the service's name led to this machine.
 helm template superserve "$root/charts/superserve" -n superserve-system --set "webhook.url=https://127.0.0.1:$webhook" \
-  --set "webhook.port=$webhook,delivery.port=$delivery,drainSeconds=0" \
-  --set "sidecar.extraArgs={--upstream-host,api.anthropic.com=127.0.0.1:$service,--trusted-roots,$work/service.crt}" >chart.yaml
+  --set "webhook.port=$webhook,delivery.port=$delivery,drainSeconds=0,sidecar.capture=$capture" \
+  --set "sidecar.extraArgs={--upstream-host,api.anthropic.com=$node:$service,--trusted-roots,$work/service.crt}" >chart.yaml
 kubectl apply --server-side -f chart.yaml >/dev/null
 kubectl get configmap superserve-operator -n superserve-system -o jsonpath='{.data.operator\.json}' >rendered.json
-python3 - "$health" "$metrics" <<'PYTHON'
+python3 - "$health" "$metrics" "$node" <<'PYTHON'
 import json, sys
 options = json.load(open("rendered.json"))
-options.update(listenAddress="127.0.0.1", extraServingNames=["127.0.0.1"], healthPort=int(sys.argv[1]), metricsPort=int(sys.argv[2]))
-options["sidecar"]["operatorAddress"] = f"localhost:{options['deliveryPort']}"
+node = sys.argv[3]
+options.update(listenAddress="127.0.0.1" if node == "127.0.0.1" else "0.0.0.0", extraServingNames=["127.0.0.1", node], healthPort=int(sys.argv[1]), metricsPort=int(sys.argv[2]))
+options["sidecar"]["operatorAddress"] = f"{node}:{options['deliveryPort']}"
 json.dump(options, open("operator.json", "w"))
 PYTHON
 start_operator() {
@@ -76,9 +101,12 @@ expect "the pod holds a stand-in" grep -q '^ANTHROPIC_API_KEY=sk-ant-' environme
 expect "the pod holds no credential" lacks "$pod" the-real-one
 
 say "4. The pod's containers start: the sidecar gets what it needs from the operator"
+if [ "$capture" = Transparent ]; then
+  expect "the init container puts the sidecar in the way of all that leaves the pod" "$source/run-pod.py" init "$work" "$ns" agent "$sidecar"
+fi
 "$source/run-pod.py" sidecar "$work" "$ns" agent "$sidecar" >sidecar.log 2>&1 &
 pids+=($!)
-wait_for "The sidecar is ready" curl -sf --noproxy '*' http://127.0.0.1:16021/readyz
+wait_for "The sidecar is ready" curl -sf --noproxy '*' "http://$pod_address:16021/readyz"
 wait_for "The binding is ready" kubectl wait -n "$ns" sbb/agent --for=condition=Ready --timeout=1s
 kubectl get superserve -n "$ns" | sed 's/^/  /'
 agent() { "$source/run-pod.py" exec "$work" "$ns" agent -- sh -c "$1"; }
@@ -90,6 +118,18 @@ show "sandbox: $answer"
 show "service: $(tail -n 1 seen.txt)"
 expect "the service saw the credential" is "$(cat seen.txt)" "api.anthropic.com /v1/models $credential"
 expect "the sandbox did not, though the service echoed it" lacks "$answer" the-real-one
+
+if [ "$capture" = Transparent ]; then
+  show "the sandbox tries to get around the sidecar, as root:"
+  answer=$(agent "curl -sS -m 5 https://$node:$service/ -H \"x-api-key: \$ANTHROPIC_API_KEY\" -k -o /dev/null -w '%{http_code}' 2>&1 || true")
+  show "  straight to the service's address: $answer"
+  answer=$(agent "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect((\"$node\", 4433)); s.send(b\"x\"); s.settimeout(2); s.recv(1)' 2>&1 | tail -n 1 || true")
+  show "  over UDP: $answer"
+  answer=$(agent "python3 -c 'import socket; socket.socket().setsockopt(socket.SOL_SOCKET, 36, 0x5353)' 2>&1 | tail -n 1 || true")
+  show "  with the sidecar's mark: $answer"
+  expect "the mark is not to be had" holds "$answer" "not permitted"
+  expect "the service saw nothing of it" is "$(grep -c . seen.txt)" 1
+fi
 
 say "6. The owner rotates the credential in the core Secret"
 rotated=sk-ant-api03-the-real-one-rotated-$(openssl rand -hex 8)
@@ -127,7 +167,7 @@ wait_for "The binding says so" bash -c "kubectl get sbb agent -n $ns -o wide | g
 kubectl get sbb agent -n "$ns" | sed 's/^/  /'
 
 say "9. Nothing that anybody wrote holds a credential"
-written=$(cat operator.log sidecar.log; curl -sS --noproxy '*' "http://127.0.0.1:$metrics/metrics" http://127.0.0.1:16090/metrics; kubectl get pods,ssec,sbb,events,configmaps -A -o yaml)
+written=$(cat operator.log sidecar.log; curl -sS --noproxy '*' "http://127.0.0.1:$metrics/metrics" "http://$pod_address:16090/metrics"; kubectl get pods,ssec,sbb,events,configmaps -A -o yaml)
 expect "no credential in logs, metrics, objects and Events" lacks "$written" the-real-one
 
 echo

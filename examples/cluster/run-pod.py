@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Runs the containers of a pod as processes of this machine, as far as the demo needs a kubelet: volumes in a mount namespace,
-environment, service account tokens. It reads the pod as the API server has it, so what runs is what admission made of it.
+environment, service account tokens, capabilities. Where DIRECTORY/pause.pid names a process, its network is the pod's,
+and DIRECTORY/resolv.conf its resolvers. It reads the pod as the API server has it, so what runs is what admission made of it.
 
-usage: run-pod.py sidecar DIRECTORY NAMESPACE POD BINARY       runs the sidecar with BINARY in place of its image, until killed
+usage: run-pod.py init DIRECTORY NAMESPACE POD BINARY          runs superserve-init, where the pod has it, with BINARY in place of its image
+       run-pod.py sidecar DIRECTORY NAMESPACE POD BINARY       runs the sidecar likewise, until killed
        run-pod.py exec DIRECTORY NAMESPACE POD -- COMMAND...   runs a command in the first container
        run-pod.py env DIRECTORY NAMESPACE POD                  prints the first container's environment
 """
@@ -51,10 +53,26 @@ def environment(pod, container):
     return values
 
 
+# What container runtimes leave to root.
+DEFAULT_CAPABILITIES = {"chown", "dac_override", "fsetid", "fowner", "mknod", "net_raw", "setgid", "setuid", "setfcap", "setpcap", "net_bind_service", "sys_chroot", "kill", "audit_write"}
+
+
+def limits(container):
+    """The command that gives the container's process the capabilities that the pod says, and no others."""
+    context = container.get("securityContext", {})
+    asked = {key: {name.lower().removeprefix("cap_") for name in names} for key, names in context.get("capabilities", {}).items()}
+    held = (set() if "all" in asked.get("drop", ()) else DEFAULT_CAPABILITIES - asked.get("drop", set())) | asked.get("add", set())
+    bounding = ",".join(["-all", *("+" + name for name in sorted(held))])
+    return ["setpriv", "--bounding-set", bounding, "--inh-caps", "-all"] + (["--no-new-privs"] if context.get("allowPrivilegeEscalation") is False else [])
+
+
 def run(directory, pod, container, command):
     """Becomes the container's process."""
     script = ["set -e", "mount -t tmpfs tmpfs /run"]
     volumes = {spec["name"]: spec for spec in pod["spec"].get("volumes", [])}
+    resolvers = os.path.join(directory, "resolv.conf")
+    if os.path.exists(resolvers):
+        script.append(f"mount --bind {shlex.quote(resolvers)} /etc/resolv.conf")
     for mount in container.get("volumeMounts", []):
         source = volume(directory, pod, volumes[mount["name"]])
         target = os.path.realpath("/var/run") + mount["mountPath"].removeprefix("/var/run")
@@ -63,9 +81,17 @@ def run(directory, pod, container, command):
         if mount.get("readOnly"):
             script.append(f"mount -o remount,bind,ro {shlex.quote(target)}")
     values = {"PATH": os.environ["PATH"], "HOME": "/", **environment(pod, container)}
+    if os.geteuid() == 0:
+        command = limits(container) + command
     script.append("exec env -i " + " ".join(shlex.quote(part) for part in [f"{key}={value}" for key, value in values.items()] + command))
     unshare = ["unshare", "--mount", "--propagation", "private"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
-    os.execvp("unshare", [*unshare, "sh", "-c", "\n".join(script)])
+    pause = os.path.join(directory, "pause.pid")
+    network = []
+    if os.path.exists(pause):
+        with open(pause) as file:
+            network = ["nsenter", f"--net=/proc/{file.read().strip()}/ns/net"]
+    words = [*network, *unshare, "sh", "-c", "\n".join(script)]
+    os.execvp(words[0], words)
 
 
 def main():
@@ -76,9 +102,10 @@ def main():
         print("\n".join(f"{key}={value}" for key, value in environment(pod, first).items()))
     elif verb == "exec":
         run(directory, pod, first, rest[1:])
-    elif verb == "sidecar":
-        sidecar = next(c for c in pod["spec"]["initContainers"] if c["name"] == "superserve-sidecar")
-        run(directory, pod, sidecar, [rest[0], *sidecar["args"]])
+    elif verb in ("init", "sidecar"):
+        for container in pod["spec"]["initContainers"]:
+            if container["name"] == f"superserve-{verb}":
+                run(directory, pod, container, [rest[0], *container["args"]])
 
 
 main()

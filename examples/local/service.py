@@ -1,12 +1,13 @@
 """A TLS service for the demo: it writes down what authenticates each request, and answers 200.
 
-usage: service.py PORT CERTIFICATE KEY LOG
+usage: service.py [ADDRESS:]PORT CERTIFICATE KEY LOG
 """
 import http.server
 import ssl
 import sys
 
-port, certificate, key, log = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+address, _, port = sys.argv[1].rpartition(":")
+certificate, key, log = sys.argv[2:5]
 
 
 class Service(http.server.BaseHTTPRequestHandler):
@@ -28,6 +29,6 @@ class Service(http.server.BaseHTTPRequestHandler):
 
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 tls.load_cert_chain(certificate, key)
-server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Service)
+server = http.server.ThreadingHTTPServer((address or "127.0.0.1", int(port)), Service)
 server.socket = tls.wrap_socket(server.socket, server_side=True)
 server.serve_forever()

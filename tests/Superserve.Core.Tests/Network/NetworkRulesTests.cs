@@ -39,6 +39,21 @@ public sealed class NetworkRulesTests
         Assert.True(NetworkRules.Closed.IsStrict);
     }
 
+    [Theory]
+    [InlineData(53)]
+    [InlineData(853)]
+    public void Another_resolver_is_closed_unless_a_rule_names_it(int port)
+    {
+        const string rule = "DNS resolver's port";
+        AssertRefused(NetworkRules.Unrestricted(SpecialRanges.Default).Address("1.1.1.1", port: port), RefusalReason.PortBlocked, rule);
+        AssertRefused(NetworkRules.Unrestricted(SpecialRanges.Default).Name("dns.example", port), RefusalReason.PortBlocked, rule);
+        AssertRefused(Rules.Of(Rules.Policy(["dns.example"], mode: NetworkMode.LogOnly)).Address("1.1.1.1", port: port), RefusalReason.PortBlocked, rule);
+        AssertRefused(Rules.Deny("9.9.9.9").Address("1.1.1.1", port: port), RefusalReason.PortBlocked, rule);
+        AssertAllowed(Rules.Allow("1.1.1.1").Address("1.1.1.1", port: port), "allowOut 1.1.1.1");
+        AssertAllowed(Rules.Allow($"dns.example:{port}").Name("dns.example", port), $"allowOut dns.example:{port}");
+        AssertAllowed(NetworkRules.Unrestricted(SpecialRanges.Default).Name("dns.example", port, isBound: true), "bound host");
+    }
+
     [Fact]
     public void Policies_that_are_not_set_are_not_taken_for_none() =>
         Assert.Throws<ArgumentException>(() => new NetworkRules(default, SpecialRanges.Default));
