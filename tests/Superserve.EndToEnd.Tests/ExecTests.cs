@@ -14,7 +14,7 @@ public sealed class ExecTests
         await using TestService service = await TestService.StartAsync("api.example.com");
         Setup setup = new Setup().Pin(service.Address, "api.example.com").Bearer("API_TOKEN", "the-real-credential-0123456789", "api.example.com");
         setup.Save();
-        Outcome outcome = await Programs.RunAsync(Empty, Programs.Sidecar, "exec", "--config", setup.FilePath, "--",
+        Outcome outcome = await Programs.RunAsync(Empty, Repository.Sidecar, "exec", "--config", setup.FilePath, "--",
             "sh", "-c", "curl -sS https://api.example.com/ -H \"Authorization: Bearer $API_TOKEN\"; exit 7");
         Assert.Equal((7, "ok"), (outcome.Status, outcome.Output));
         Assert.Equal("Bearer the-real-credential-0123456789", service.Single()["Authorization"]);
@@ -28,7 +28,7 @@ public sealed class ExecTests
         setup.Save();
         // As a user without privileges: root may look into everything.
         await Programs.RunAsync(Empty, "chown", "-R", "65534:65534", setup.Directory);
-        Outcome outcome = await Programs.RunAsync(new Dictionary<string, string> { ["SIDECAR"] = Programs.Sidecar, ["CONFIG"] = setup.FilePath },
+        Outcome outcome = await Programs.RunAsync(new Dictionary<string, string> { ["SIDECAR"] = Repository.Sidecar, ["CONFIG"] = setup.FilePath },
             "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c",
             "$SIDECAR exec --config $CONFIG -- sh -c 'cat /proc/$PPID/environ >/dev/null 2>&1 && echo readable || echo closed; (: </proc/$PPID/mem) 2>/dev/null && echo readable || echo closed'");
         Assert.Equal("closed\nclosed\n", outcome.Output);
@@ -40,7 +40,7 @@ public sealed class ExecTests
     {
         Setup setup = new Setup().With("secrets", """[{"env": "1A", "name": "a", "valueFile": "f", "hosts": ["*.com"], "auth": {"type": "bearer"}}]""").With("network", """{"denyOut": ["10.0.0.1/8"]}""");
         setup.Save();
-        Outcome outcome = await Programs.RunAsync(Empty, Programs.Sidecar, "run", "--config", setup.FilePath);
+        Outcome outcome = await Programs.RunAsync(Empty, Repository.Sidecar, "run", "--config", setup.FilePath);
         Assert.Equal((2, ""), (outcome.Status, outcome.Output));
         Assert.Contains("secrets[0].env: ", outcome.Errors);
         Assert.Contains("secrets[0].hosts[0]: '*.com' is too wide", outcome.Errors);
@@ -53,7 +53,7 @@ public sealed class ExecTests
     {
         Setup setup = new Setup().With("secrets", """[{"env": "A", "name": "a", "valueFile": "f", "provider": "anthropic", "hots": []}]""");
         setup.Save();
-        Outcome outcome = await Programs.RunAsync(Empty, Programs.Sidecar, "run", "--config", setup.FilePath);
+        Outcome outcome = await Programs.RunAsync(Empty, Repository.Sidecar, "run", "--config", setup.FilePath);
         Assert.Equal(2, outcome.Status);
         Assert.Contains("secrets[0].hots: there is no such field", outcome.Errors);
         Directory.Delete(setup.Directory, recursive: true);
@@ -66,7 +66,7 @@ public sealed class ExecTests
         setup.Save();
         using System.Net.Sockets.TcpListener taken = new(IPEndPoint.Parse((string)setup.Json["proxyAddress"]!));
         taken.Start();
-        Outcome outcome = await Programs.RunAsync(Empty, Programs.Sidecar, "run", "--config", setup.FilePath);
+        Outcome outcome = await Programs.RunAsync(Empty, Repository.Sidecar, "run", "--config", setup.FilePath);
         Assert.Equal(2, outcome.Status);
         Assert.Contains("proxyAddress: ", outcome.Errors);
         Assert.Contains("is taken by another program", outcome.Errors);
@@ -76,7 +76,7 @@ public sealed class ExecTests
     [Fact]
     public async Task The_demo_happens()
     {
-        Outcome outcome = await Programs.RunAsync(Empty, Repository.PathTo("examples/local/demo.sh"), Programs.Sidecar);
+        Outcome outcome = await Programs.RunAsync(Empty, Repository.PathTo("examples/local/demo.sh"), Repository.Sidecar);
         Assert.True(outcome.Status == 0, outcome.ToString());
         Assert.EndsWith("All of it happened.\n", outcome.Output);
         Assert.DoesNotContain("FAILED", outcome.Output);

@@ -8,16 +8,6 @@ internal static class Programs
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
-    /// <summary>The built sidecar, as it ships.</summary>
-    public static string Sidecar
-    {
-        get
-        {
-            string file = Repository.PathTo("artifacts/bin/superserve-sidecar");
-            return File.Exists(file) ? file : throw new InvalidOperationException($"{file} is not there: run 'make build' first, or 'make test', which does.");
-        }
-    }
-
     /// <summary>Runs a program to its end, with the given environment and nothing else of this process's.</summary>
     public static async Task<Outcome> RunAsync(IReadOnlyDictionary<string, string> environment, string program, params string[] arguments)
     {

@@ -47,7 +47,7 @@ internal sealed class RunningSidecar : IAsyncDisposable
     public static async Task<RunningSidecar> StartAsync(Setup setup)
     {
         setup.Save();
-        RunningSidecar sidecar = new(setup, Programs.Start(new Dictionary<string, string>(), Programs.Sidecar, "run", "--config", setup.FilePath, "--log-level", "Trace"));
+        RunningSidecar sidecar = new(setup, Programs.Start(new Dictionary<string, string>(), Repository.Sidecar, "run", "--config", setup.FilePath, "--log-level", "Trace"));
         using HttpClient client = new(new SocketsHttpHandler { UseProxy = false });
         for (int attempt = 0; attempt < 200 && !sidecar._process.HasExited; attempt++)
         {

@@ -9,6 +9,16 @@ public static class Repository
     /// <summary>A file or folder in it.</summary>
     public static string PathTo(string relative) => Path.Combine(Root, relative);
 
+    /// <summary>The built sidecar, as it ships.</summary>
+    public static string Sidecar
+    {
+        get
+        {
+            string file = PathTo("artifacts/bin/superserve-sidecar");
+            return File.Exists(file) ? file : throw new InvalidOperationException($"{file} is not there: run 'make build' first, or 'make test', which does.");
+        }
+    }
+
     private static string FindRoot()
     {
         string? directory = AppContext.BaseDirectory;
