@@ -6,6 +6,7 @@ namespace Superserve.Core.Events;
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
 [JsonDerivedType(typeof(RequestEvent), "request")]
 [JsonDerivedType(typeof(ConnectionEvent), "connection")]
+[JsonDerivedType(typeof(DnsEvent), "dns")]
 public abstract record SidecarEvent
 {
     /// <summary>When it began.</summary>
@@ -101,4 +102,26 @@ public sealed record ConnectionEvent : SidecarEvent
 
     /// <summary>Whether a rule in the mode LogOnly would have refused it.</summary>
     public bool LogOnly { get; init; }
+}
+
+/// <summary>One row of the network log: a name that the sandbox looked up.</summary>
+public sealed record DnsEvent : SidecarEvent
+{
+    /// <summary>The type of records, as <c>AAAA</c> or <c>TYPE99</c>.</summary>
+    public required string QueryType { get; init; }
+
+    /// <summary>What became of it.</summary>
+    public required ConnectionVerdict Verdict { get; init; }
+
+    /// <summary>The rule that decided, as its owner wrote it.</summary>
+    public required string Rule { get; init; }
+
+    /// <summary>Whether a rule in the mode LogOnly would have refused it.</summary>
+    public bool LogOnly { get; init; }
+
+    /// <summary>What it was answered, as <c>NXDOMAIN</c>.</summary>
+    public required string Response { get; init; }
+
+    /// <summary>How many like this one there were; refusals of one name soon after each other are one row.</summary>
+    public int Count { get; init; } = 1;
 }

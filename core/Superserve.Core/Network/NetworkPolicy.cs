@@ -153,6 +153,13 @@ public sealed record NetworkPolicy
         return false;
     }
 
+    /// <summary>Adds the ports that rules for a name say something else about than about all others.</summary>
+    internal void AddPorts(string name, HashSet<int> ports)
+    {
+        foreach (HostPattern pattern in AllowNames.AddRange(DenyNames))
+            if (pattern.Port is { } port && pattern.MatchesName(name)) ports.Add(port);
+    }
+
     private Judgement JudgeRanges(IPAddress address)
     {
         if (Find(AllowRanges, address) is >= 0 and int allow) return Judgement.Allow(_allowRangeRules[allow]);

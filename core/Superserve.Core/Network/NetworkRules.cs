@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using Superserve.Core.Dns;
 using Superserve.Core.Hosts;
 using Superserve.Core.Swapping;
 
@@ -17,6 +18,9 @@ public sealed class NetworkRules
 {
     private const int DnsPort = 53;
     private const int DnsOverTlsPort = 853;
+
+    /// <summary>A port that no rule names: what holds for it holds for every port without a rule of its own.</summary>
+    internal const int AnyPort = 0;
 
     private readonly ImmutableArray<NetworkPolicy> _policies;
     private readonly SpecialRanges _ranges;
@@ -57,6 +61,33 @@ public sealed class NetworkRules
     {
         if (_isClosed) return NetworkVerdict.Refused(RefusalReason.HostNotAllowed, BuiltInRules.NoRulesLeft);
         return CheckNameForm(host, port) ?? Combine(host, null, port, isBound);
+    }
+
+    /// <summary>Judges a name that is looked up, before it is known for which port: it passes where it would on some port.</summary>
+    /// <param name="host">The name in canonical form; anything else is refused.</param>
+    /// <param name="boundPorts">The ports on which Superserve Secrets of this sandbox are for the name.</param>
+    public NetworkVerdict CheckLookUp(string host, IReadOnlyCollection<int> boundPorts)
+    {
+        HashSet<int> ports = [AnyPort, .. boundPorts];
+        foreach (NetworkPolicy policy in _policies) policy.AddPorts(host, ports);
+        NetworkVerdict? best = null;
+        foreach (int port in ports)
+        {
+            NetworkVerdict verdict = CheckName(host, port, boundPorts.Contains(port));
+            if (verdict is { IsAllowed: true, IsLogOnly: false }) return verdict;
+            if (best is null || (verdict.IsAllowed && !best.Value.IsAllowed)) best = verdict;
+        }
+
+        return best!.Value;
+    }
+
+    /// <summary>How much of a name stands ahead of what an owner wrote: of a name on a strict list, what the sandbox chose.</summary>
+    internal int ChosenLength(string name, IEnumerable<HostPattern> bound)
+    {
+        int least = name.Length;
+        foreach (HostPattern pattern in _policies.SelectMany(static policy => policy.AllowNames).Concat(bound))
+            if (DnsName.IsAtOrBelow(name, pattern.Name)) least = Math.Min(least, Math.Max(0, name.Length - pattern.Name.Length - 1));
+        return least;
     }
 
     /// <summary>

@@ -40,4 +40,7 @@ internal static class BuiltInRules
     public const string NotAHostName = "not a host name";
     public const string OtherResolver = "DNS resolver's port";
     public const string NoRulesLeft = "no rules left";
+    public const string ReverseName = "reverse name";
+    public const string LongName = "name too long for a wildcard";
+    public const string QueryType = "query type";
 }

@@ -79,6 +79,7 @@ internal static class OperatorFlags
             EventsFile = result.GetValue(EventsFile) is { } events ? Path.GetFullPath(events) : null,
             TrustedRootsFile = result.GetValue(TrustedRoots),
             PinnedHosts = Pins(result.GetRequiredValue(UpstreamHosts)),
+            KeepsResolvers = true,
         };
         // Who reaches the proxy can use the sandbox's credentials.
         if (!IPAddress.IsLoopback(sidecar.ProxyAddress.Address)) throw new UsageException("--proxy-address: the proxy listens on loopback alone, since who reaches it can use the credentials; write localhost:16002.");

@@ -4,6 +4,7 @@ using OpenTelemetry.Metrics;
 using Superserve.Sidecar.Admin;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Dns;
 using Superserve.Sidecar.Events;
 using Superserve.Sidecar.Forwarding;
 using Superserve.Sidecar.Metrics;
@@ -55,6 +56,10 @@ internal static class SidecarHost
         services.AddSingleton(provider => TrustDirectory.Create(options.TrustDirectory, provider.GetRequiredService<PodAuthority>(), provider.GetRequiredService<PublicRoots>()));
         services.AddHttpForwarder();
         services.AddSingleton<EgressSockets>();
+        services.AddSingleton<ResolverFile>();
+        services.AddSingleton<Resolver>();
+        services.AddSingleton<NameMemory>();
+        services.AddSingleton<Dialler>();
         services.AddSingleton<UpstreamConnector>();
         services.AddSingleton<Forwarder>();
         services.AddSingleton<AddressNames>();
@@ -64,6 +69,13 @@ internal static class SidecarHost
         services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
         services.AddSingleton<ProxyServer>();
         services.AddHostedService(provider => provider.GetRequiredService<ProxyServer>());
+        if (options.Capture == CaptureMode.Transparent)
+        {
+            services.AddSingleton<LookUpLog>();
+            services.AddSingleton<DnsQueries>();
+            services.AddHostedService<DnsServer>();
+        }
+
         addSnapshots(services);
         services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddPrometheusExporter(exporter =>
         {

@@ -33,6 +33,12 @@ internal sealed record SidecarOptions
     /// <summary>The resolvers that names are asked of.</summary>
     public string ResolverFile { get; init; } = "/etc/resolv.conf";
 
+    /// <summary>
+    /// Whether that file is read once, and what it said kept in <see cref="StateDirectory"/>: a pod's containers share it, and root in
+    /// the sandbox can write it.
+    /// </summary>
+    public bool KeepsResolvers { get; init; }
+
     public required IPEndPoint HealthAddress { get; init; }
 
     public required IPEndPoint MetricsAddress { get; init; }

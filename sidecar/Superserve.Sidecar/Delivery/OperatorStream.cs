@@ -1,9 +1,12 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Superserve.Protocol;
+using Superserve.Sidecar.Dns;
+using Superserve.Sidecar.Forwarding;
 using DeliveryClient = Superserve.Protocol.Delivery.DeliveryClient;
 
 namespace Superserve.Sidecar.Delivery;
@@ -12,7 +15,15 @@ namespace Superserve.Sidecar.Delivery;
 /// One stream to the operator, from the token to the end: Hello, then a snapshot whenever it changes, each acknowledged. A
 /// heartbeat goes out each 10 s, and with it a new token when the one before is near its end.
 /// </summary>
-internal sealed partial class OperatorStream(DeliveryOptions options, OperatorTrust trust, OperatorSnapshots snapshots, DeliveryMetrics metrics, TimeProvider time, ILogger<OperatorStream> logger)
+internal sealed partial class OperatorStream(
+    DeliveryOptions options,
+    OperatorTrust trust,
+    OperatorSnapshots snapshots,
+    Resolver resolver,
+    Dialler dialler,
+    DeliveryMetrics metrics,
+    TimeProvider time,
+    ILogger<OperatorStream> logger)
 {
     /// <summary>How often a heartbeat goes out.</summary>
     public static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(10);
@@ -73,9 +84,16 @@ internal sealed partial class OperatorStream(DeliveryOptions options, OperatorTr
             AllowAutoRedirect = false,
             ActivityHeadersPropagator = null,
             ConnectTimeout = ConnectTimeout,
+            ConnectCallback = async (_, cancellationToken) => new NetworkStream(await DialAsync(cancellationToken), ownsSocket: true),
             SslOptions = trust.TlsOptions(options.Host, distrusts),
         },
     });
+
+    private async Task<Socket> DialAsync(CancellationToken cancellationToken)
+    {
+        IPAddress[] addresses = await resolver.LookUpInClusterAsync(options.Host, cancellationToken);
+        return await dialler.ConnectAsync([.. addresses.Select(address => new IPEndPoint(address, options.Port))], cancellationToken);
+    }
 
     private async Task<StreamEnd> ReceiveAsync(IAsyncStreamReader<OperatorMessage> messages, Sender sender, CancellationTokenSource silence, CancellationToken ended)
     {
@@ -161,6 +179,7 @@ internal sealed partial class OperatorStream(DeliveryOptions options, OperatorTr
     {
         for (Exception? inner = exception; inner is not null; inner = inner.InnerException)
         {
+            if (inner is ResolverException name) return name.Message;
             if (inner is SocketException socket) return socket.SocketErrorCode.ToString();
             if (inner is AuthenticationException) return "the TLS handshake failed";
         }

@@ -8,7 +8,7 @@ namespace Superserve.Sidecar.Events;
 
 /// <summary>
 /// Events as JSON lines. The data path never waits for the disk: each kind has a bounded queue of its own, so that a flood of
-/// connections cannot push out requests, and what finds its queue full is counted.
+/// connections or names cannot push out requests, and what finds its queue full is counted.
 /// </summary>
 internal sealed partial class EventLog : BackgroundService
 {
@@ -23,7 +23,9 @@ internal sealed partial class EventLog : BackgroundService
     private readonly Channel<RequestEvent> _requests = Channel.CreateBounded<RequestEvent>(new BoundedChannelOptions(QueueLength) { SingleReader = true });
     private readonly Channel<ConnectionEvent> _connections = Channel.CreateBounded<ConnectionEvent>(new BoundedChannelOptions(QueueLength) { SingleReader = true });
 
-    // Says that there may be something in either queue; one word is enough for any number of events.
+    private readonly Channel<DnsEvent> _lookUps = Channel.CreateBounded<DnsEvent>(new BoundedChannelOptions(QueueLength) { SingleReader = true });
+
+    // Says that there may be something in any queue; one word is enough for any number of events.
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
     private readonly SidecarOptions _options;
     private readonly SidecarMetrics _metrics;
@@ -67,16 +69,20 @@ internal sealed partial class EventLog : BackgroundService
 
     public void Add(ConnectionEvent connection) => Add(_connections, connection, "connection");
 
+    public void Add(DnsEvent lookUp) => Add(_lookUps, lookUp, "dns");
+
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         _requests.Writer.TryComplete();
         _connections.Writer.TryComplete();
+        _lookUps.Writer.TryComplete();
         _wake.Writer.TryComplete();
         _stopping.TrySetResult();
         if (ExecuteTask is { } running) await running.WaitAsync(FlushTimeout, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         int lost = _unwritten;
         for (; _requests.Reader.TryRead(out _); lost++) _metrics.EventDropped("request");
         for (; _connections.Reader.TryRead(out _); lost++) _metrics.EventDropped("connection");
+        for (; _lookUps.Reader.TryRead(out _); lost++) _metrics.EventDropped("dns");
         if (lost > 0) LogLost(lost, _options.EventsFile!);
         await base.StopAsync(cancellationToken);
     }
@@ -123,6 +129,7 @@ internal sealed partial class EventLog : BackgroundService
         lines.Clear();
         while (lines.Count < BatchLength && _requests.Reader.TryRead(out RequestEvent? request)) lines.Add(ReadableJson.Serialize(request, EventJson.Default.SidecarEvent));
         for (int i = 0; i < BatchLength && _connections.Reader.TryRead(out ConnectionEvent? connection); i++) lines.Add(ReadableJson.Serialize(connection, EventJson.Default.SidecarEvent));
+        for (int i = 0; i < BatchLength && _lookUps.Reader.TryRead(out DnsEvent? lookUp); i++) lines.Add(ReadableJson.Serialize(lookUp, EventJson.Default.SidecarEvent));
         return lines.Count > 0;
     }
 

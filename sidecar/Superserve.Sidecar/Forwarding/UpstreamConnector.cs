@@ -9,6 +9,7 @@ using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Dns;
 using Superserve.Sidecar.Trust;
 
 namespace Superserve.Sidecar.Forwarding;
@@ -69,29 +70,21 @@ internal sealed class UpstreamSocket : Socket
 /// </summary>
 internal sealed class UpstreamConnector : IDisposable
 {
-    private const int MaxAddresses = 16;
-
-    /// <summary>A look-up holds a thread until the resolver answers or gives up.</summary>
-    private const int MaxLookUps = 64;
-
-    /// <summary>RFC 8305: how long one address is tried alone before the next one is tried beside it.</summary>
-    private static readonly TimeSpan AttemptDelay = TimeSpan.FromMilliseconds(250);
-
-    private readonly SemaphoreSlim _lookUps = new(MaxLookUps);
-
     private readonly ISnapshotSource _snapshots;
     private readonly SidecarOptions _options;
-    private readonly EgressSockets _sockets;
+    private readonly Resolver _resolver;
+    private readonly Dialler _dialler;
     private readonly TimeProvider _time;
 
     /// <summary>Every connection to a service, by itself.</summary>
     private readonly ConcurrentDictionary<UpstreamSocket, UpstreamSocket> _open = [];
 
-    public UpstreamConnector(ISnapshotSource snapshots, SidecarOptions options, EgressSockets sockets, PublicRoots roots, TimeProvider time)
+    public UpstreamConnector(ISnapshotSource snapshots, SidecarOptions options, Resolver resolver, Dialler dialler, PublicRoots roots, TimeProvider time)
     {
         _snapshots = snapshots;
         _options = options;
-        _sockets = sockets;
+        _resolver = resolver;
+        _dialler = dialler;
         _time = time;
         TlsOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = ChainPolicy(roots), AllowRenegotiation = false };
         snapshots.Changed += EndForbidden;
@@ -100,11 +93,7 @@ internal sealed class UpstreamConnector : IDisposable
     /// <summary>How a service's certificate is verified.</summary>
     public SslClientAuthenticationOptions TlsOptions { get; }
 
-    public void Dispose()
-    {
-        _snapshots.Changed -= EndForbidden;
-        _lookUps.Dispose();
-    }
+    public void Dispose() => _snapshots.Changed -= EndForbidden;
 
     /// <summary>Connects to a destination.</summary>
     /// <param name="destination">The name that was checked, or an address.</param>
@@ -118,7 +107,11 @@ internal sealed class UpstreamConnector : IDisposable
         using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         try
         {
-            return await ConnectFirstAsync(routes, either.Token);
+            UpstreamSocket socket = await _dialler.ConnectAsync(routes, route => route.EndPoint, route => new UpstreamSocket(route, _open), either.Token);
+            // The rules may have changed since the addresses were checked, ahead of when EndForbidden could find the socket.
+            if (Check(socket.Route) is not { IsAllowed: false, Reason: { } reason } verdict) return socket;
+            socket.Dispose();
+            throw new UpstreamException(NetworkRefusal.For(destination, verdict, reason), verdict);
         }
         catch (OperationCanceledException exception) when (timeout.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
@@ -144,12 +137,10 @@ internal sealed class UpstreamConnector : IDisposable
             NetworkVerdict verdict = Check(route);
             if (verdict.IsAllowed) routes.Add(route);
             else refused = verdict;
-            if (routes.Count == MaxAddresses) break;
         }
 
         if (routes.Count > 0) return [.. routes];
-        if (refused.Reason is { } reason) throw new UpstreamException(NetworkRefusal.For(destination, refused, reason), refused);
-        throw Failed(RefusalReason.UpstreamUnreachable, $"{destination.Host} has no address. Check the name's spelling.");
+        throw new UpstreamException(NetworkRefusal.For(destination, refused, refused.Reason ?? RefusalReason.HostNotAllowed), refused);
     }
 
     /// <summary>What the rules of this moment say of a way to a service.</summary>
@@ -174,8 +165,8 @@ internal sealed class UpstreamConnector : IDisposable
     private bool IsOwn(IPAddress address, int port)
     {
         IPAddress plain = address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
-        if (_options.Capture == CaptureMode.Transparent && (port == _options.TransparentPort || port == _options.DnsPort) && (IPAddress.IsLoopback(plain) || plain.Equals(IPAddress.Any) || plain.Equals(IPAddress.IPv6Any))) return true;
-        return IsSame(_options.ProxyAddress) || IsSame(_options.HealthAddress) || IsSame(_options.MetricsAddress);
+        return IsSame(_options.ProxyAddress) || IsSame(_options.HealthAddress) || IsSame(_options.MetricsAddress)
+            || (_options.Capture == CaptureMode.Transparent && (IsSame(new IPEndPoint(IPAddress.Loopback, _options.TransparentPort)) || IsSame(new IPEndPoint(IPAddress.Loopback, _options.DnsPort))));
 
         bool IsSame(IPEndPoint own) =>
             own.Port == port && (own.Address.Equals(plain) || plain.Equals(IPAddress.Any) || plain.Equals(IPAddress.IPv6Any) || (IPAddress.IsLoopback(plain) && IPAddress.IsLoopback(own.Address)) || own.Address.Equals(IPAddress.Any) || own.Address.Equals(IPAddress.IPv6Any));
@@ -183,89 +174,23 @@ internal sealed class UpstreamConnector : IDisposable
 
     private async Task<IPAddress[]> LookUpAsync(string name, CancellationToken cancellationToken)
     {
-        // RFC 6761 section 6.3.
-        if (name is "localhost" || name.EndsWith(".localhost", StringComparison.Ordinal)) return [IPAddress.Loopback, IPAddress.IPv6Loopback];
         using CancellationTokenSource timeout = new(_options.ConnectTimeout, _time);
         using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         try
         {
-            // The dot makes the name absolute: without it the resolver's search list would be asked first, and could answer
-            // with another host. It also passes by /etc/hosts, which all containers of a pod share and root in one can write.
-            await _lookUps.WaitAsync(either.Token);
-            try
-            {
-                return await Dns.GetHostAddressesAsync(name + ".", either.Token);
-            }
-            finally
-            {
-                _lookUps.Release();
-            }
+            return await _resolver.LookUpAsync(name, either.Token);
         }
-        catch (OperationCanceledException exception) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception exception) when ((exception is OperationCanceledException || exception is ResolverException { Failure: ResolverFailure.Unanswered }) && !cancellationToken.IsCancellationRequested)
         {
             throw Failed(RefusalReason.UpstreamTimeout, $"The name {name} was not resolved within {_options.ConnectTimeout.TotalSeconds:0} s. The cluster's DNS may be down; try again later.", exception);
         }
-        catch (SocketException exception)
+        catch (ResolverException exception) when (exception.Failure is ResolverFailure.NoSuchName or ResolverFailure.NoAddress)
         {
-            throw Failed(RefusalReason.UpstreamUnreachable, $"DNS has no answer for {name} ({exception.SocketErrorCode}). Check the name's spelling; if it is right, the sidecar's DNS servers do not know it or are not reached (/etc/hosts is not asked), which its owner can mend.", exception);
+            throw Failed(RefusalReason.UpstreamUnreachable, $"DNS has no answer for {name} ({exception.Failure}). Check the name's spelling; if it is right, the sidecar's DNS servers do not know it (/etc/hosts is not asked), which its owner can mend.", exception);
         }
-    }
-
-    /// <summary>Tries the addresses in order, each a moment after the one before; the first to connect wins.</summary>
-    private async Task<UpstreamSocket> ConnectFirstAsync(Route[] routes, CancellationToken cancellationToken)
-    {
-        if (routes.Length == 1) return await DialAsync(routes[0], cancellationToken);
-        using CancellationTokenSource losers = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        List<Task<UpstreamSocket>> attempts = [];
-        Exception? failure = null;
-        try
+        catch (ResolverException exception)
         {
-            for (int next = 0; next < routes.Length || attempts.Count > 0;)
-            {
-                if (next < routes.Length) attempts.Add(DialAsync(routes[next++], losers.Token));
-                Task first = next < routes.Length
-                    ? await Task.WhenAny([.. attempts, Task.Delay(AttemptDelay, _time, losers.Token)])
-                    : await Task.WhenAny(attempts);
-                if (first is not Task<UpstreamSocket> attempt) continue;
-                attempts.Remove(attempt);
-                try
-                {
-                    return await attempt;
-                }
-                catch (SocketException exception)
-                {
-                    failure = exception;
-                }
-            }
-        }
-        finally
-        {
-            await losers.CancelAsync();
-            // One that connects in this very moment is closed again.
-            foreach (Task<UpstreamSocket> late in attempts) _ = late.ContinueWith(static task => task.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
-        }
-
-        throw failure ?? new SocketException((int)SocketError.HostUnreachable);
-    }
-
-    private async Task<UpstreamSocket> DialAsync(Route route, CancellationToken cancellationToken)
-    {
-        UpstreamSocket socket = new(route, _open);
-        try
-        {
-            _sockets.SetMark(socket);
-            socket.NoDelay = true;
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-            await socket.ConnectAsync(route.EndPoint, cancellationToken);
-            // The rules may have changed since the addresses were checked, ahead of when EndForbidden could find the socket.
-            if (Check(route) is { IsAllowed: false, Reason: { } reason } verdict)
-                throw new UpstreamException(NetworkRefusal.For(new Authority(route.Name ?? route.EndPoint.Address.ToString(), null, route.Port), verdict, reason), verdict);
-            return socket;
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
+            throw Failed(RefusalReason.UpstreamUnreachable, $"DNS has no answer for {name} ({exception.Failure}). The sidecar's DNS servers are overloaded or out of order; try again later.", exception);
         }
     }
 

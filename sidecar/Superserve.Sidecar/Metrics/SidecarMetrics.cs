@@ -27,6 +27,7 @@ internal sealed class SidecarMetrics : IDisposable
     private readonly Counter<long> _dropped;
     private readonly Counter<long> _scrubbed;
     private readonly Counter<long> _rejected;
+    private readonly Counter<long> _queries;
     private Snapshot? _snapshot;
 
     /// <summary>Registers the instruments.</summary>
@@ -47,12 +48,14 @@ internal sealed class SidecarMetrics : IDisposable
         _dropped = _meter.CreateCounter<long>("superserve.sidecar.events.dropped", description: "Events that could not be kept, by kind.");
         _scrubbed = _meter.CreateCounter<long>("superserve.sidecar.responses.scrubbed", description: "Answers in which a credential was replaced by its stand-in.");
         _rejected = _meter.CreateCounter<long>("superserve.sidecar.configurations.rejected", description: "Changed configurations that were not used because of a mistake in them.");
+        _queries = _meter.CreateCounter<long>("superserve.dns.queries", description: "DNS queries of the sandbox, by verdict and response.");
         _meter.CreateObservableGauge("superserve.sidecar.snapshot.revision", () => _snapshot?.Revision ?? 0, description: "The snapshot in force.");
         _meter.CreateObservableGauge("superserve.sidecar.snapshot.age", () => _snapshot is { } snapshot ? (_time.GetUtcNow() - snapshot.CreatedAt).TotalSeconds : 0, "s", "How long the snapshot has been in force.");
 
-        // A series that does not exist cannot be alerted on: both kinds of lost events count from zero.
+        // A series that does not exist cannot be alerted on: all kinds of lost events count from zero.
         _dropped.Add(0, new KeyValuePair<string, object?>("kind", "request"));
         _dropped.Add(0, new KeyValuePair<string, object?>("kind", "connection"));
+        _dropped.Add(0, new KeyValuePair<string, object?>("kind", "dns"));
         _rejected.Add(0);
         _minted.Add(0);
         _scrubbed.Add(0);
@@ -89,16 +92,22 @@ internal sealed class SidecarMetrics : IDisposable
 
     public void ConnectionEnded(string kind, ConnectionVerdict verdict, long sent, long received)
     {
-        KeyValuePair<string, object?> label = new("verdict", verdict switch
-        {
-            ConnectionVerdict.Allowed => "allowed",
-            ConnectionVerdict.Blocked => "blocked",
-            _ => "failed",
-        });
+        KeyValuePair<string, object?> label = Label(verdict);
         _connections.Add(1, new KeyValuePair<string, object?>("kind", kind), label);
         _bytes.Add(sent, new KeyValuePair<string, object?>("direction", "sent"), label);
         _bytes.Add(received, new KeyValuePair<string, object?>("direction", "received"), label);
     }
+
+    /// <summary>A DNS query was answered, with one of the codes that the sidecar gives.</summary>
+    public void NameLookedUp(ConnectionVerdict verdict, string response) =>
+        _queries.Add(1, Label(verdict), new KeyValuePair<string, object?>("response", response));
+
+    private static KeyValuePair<string, object?> Label(ConnectionVerdict verdict) => new("verdict", verdict switch
+    {
+        ConnectionVerdict.Allowed => "allowed",
+        ConnectionVerdict.Blocked => "blocked",
+        _ => "failed",
+    });
 
     /// <inheritdoc />
     public void Dispose() => _meter.Dispose();

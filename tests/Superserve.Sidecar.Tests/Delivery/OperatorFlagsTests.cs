@@ -44,6 +44,7 @@ public sealed class OperatorFlagsTests
     public void Each_can_be_set()
     {
         (SidecarOptions sidecar, DeliveryOptions delivery) = Read("--operator [::1]:9 --token-file /t --trust-directory /a --state-directory /b --proxy-address 127.0.0.1:1 --health-address 10.0.0.1:2 --metrics-address localhost:3 --max-snapshot-age 24h --events-file /e --capture Explicit --upstream-host API.example.com=127.0.0.1:4 --upstream-host b.example=[::1]:5");
+        Assert.True(sidecar.KeepsResolvers);
         Assert.Equal(IPEndPoint.Parse("127.0.0.1:4"), sidecar.PinnedHosts["api.example.com"]);
         Assert.Equal(IPEndPoint.Parse("[::1]:5"), sidecar.PinnedHosts["b.example"]);
         Assert.Equal(("::1", 9, "/t", TimeSpan.FromHours(24)), (delivery.Host, delivery.Port, delivery.TokenFile, delivery.MaxSnapshotAge));
