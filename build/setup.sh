@@ -6,11 +6,11 @@ set -euo pipefail
 declare -A package=(
   [gcc]=gcc [objcopy]=binutils [zlib.h]=zlib1g-dev
   [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux [unshare]=util-linux [mount]=mount
-  [readelf]=binutils [ip]=iproute2
+  [readelf]=binutils [ip]=iproute2 [nft]=nftables [sysctl]=procps
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
-  [test]="curl python3 openssl ca-certificates ps setpriv unshare mount"
+  [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl"
   [images]="readelf python3 curl openssl setpriv unshare ip"
 )
 

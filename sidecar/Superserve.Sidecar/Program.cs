@@ -6,6 +6,7 @@ RootCommand root = new("The egress sidecar of Superserve: sandboxed code uses st
 {
     RunCommand.Create(),
     ExecCommand.Create(),
+    InitNetworkCommand.Create(),
 };
 
 try

@@ -18,12 +18,17 @@ internal sealed class EgressSockets(SidecarOptions options)
 
     /// <summary>A new socket, marked where the rules ask for it.</summary>
     /// <exception cref="SocketException">The mark cannot be set.</exception>
-    public Socket Create(AddressFamily family, SocketType type, ProtocolType protocol)
+    public Socket Create(AddressFamily family, SocketType type, ProtocolType protocol) =>
+        options.Capture == CaptureMode.Transparent ? CreateMarked(family, type, protocol) : new Socket(family, type, protocol);
+
+    /// <summary>A new socket with the mark.</summary>
+    /// <exception cref="SocketException">The mark cannot be set.</exception>
+    public static Socket CreateMarked(AddressFamily family, SocketType type, ProtocolType protocol)
     {
         Socket socket = new(family, type, protocol);
         try
         {
-            SetMark(socket);
+            SetMarkOf(socket);
             return socket;
         }
         catch
@@ -37,6 +42,8 @@ internal sealed class EgressSockets(SidecarOptions options)
     /// <exception cref="SocketException">The mark cannot be set.</exception>
     public void SetMark(Socket socket)
     {
-        if (options.Capture == CaptureMode.Transparent) socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
+        if (options.Capture == CaptureMode.Transparent) SetMarkOf(socket);
     }
+
+    private static void SetMarkOf(Socket socket) => socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
 }
