@@ -46,6 +46,16 @@ public sealed class AccessTests(TestCluster cluster)
     }
 
     [Fact]
+    public async Task The_operators_own_rights_are_enough_to_say_that_a_replica_lives_and_to_see_which_do_not()
+    {
+        string operatorNamespace = "";
+        await Wait.UntilAsync("a replica's Lease is there", async () =>
+            (operatorNamespace = await cluster.Kubectl.RunAsync("get", "leases", "-A", "-l", "superserve.ai/lease=replica", "-o", "jsonpath={.items[0].metadata.namespace}")).Length > 0);
+        foreach (string verb in (string[])["list", "delete"])
+            await cluster.Kubectl.RunAsync("auth", "can-i", verb, "leases.coordination.k8s.io", "-n", operatorNamespace, $"--as=system:serviceaccount:{operatorNamespace}:superserve-operator");
+    }
+
+    [Fact]
     public async Task The_role_view_shows_the_resources_and_changes_nothing()
     {
         await using TestNamespace ns = await cluster.NewNamespaceAsync();

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using System.Xml.Linq;
 using Superserve.Core.Providers;
 using Superserve.Core.Secrets;
+using Superserve.Operator.Admission.Pods;
 using Superserve.Operator.Configuration;
 using Superserve.Testing;
 using YamlDotNet.Serialization;
@@ -196,6 +197,25 @@ public sealed class ChartTests(TestCluster cluster)
             await File.WriteAllTextAsync(file, await ConfigAsync("operator.json", values));
             OperatorOptions options = OptionsReader.Read(file);
             Assert.Equal(OwnNamespace, options.Namespace);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Theory]
+    [InlineData("", CaptureMode.Transparent, "", false)]
+    [InlineData("sidecar.explicitRuntimeClasses={gvisor,kata-fc},sidecar.netAdmin=true", CaptureMode.Transparent, "gvisor,kata-fc", true)]
+    [InlineData("sidecar.capture=Explicit", CaptureMode.Explicit, "", false)]
+    public async Task Sandboxes_are_captured_transparently_unless_values_say_otherwise(string values, CaptureMode capture, string explicitClasses, bool netAdmin)
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(file, await ConfigAsync("operator.json", values));
+            SidecarOptions sidecar = OptionsReader.Read(file).Sidecar;
+            Assert.Equal((capture, explicitClasses, netAdmin), (sidecar.Capture, string.Join(',', sidecar.ExplicitRuntimeClasses), sidecar.NetAdmin));
         }
         finally
         {

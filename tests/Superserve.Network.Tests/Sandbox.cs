@@ -112,7 +112,7 @@ internal sealed class Sandbox : IAsyncDisposable
     /// <summary>Starts it (again), and waits for its being ready.</summary>
     public async Task StartSidecarAsync()
     {
-        Sidecar = Network.StartSidecarProgram(Repository.Sidecar, "run", "--config", Setup.FilePath);
+        Sidecar = Network.StartSidecarCommand(Repository.Sidecar, "run", "--config", Setup.FilePath);
         await Eventually.True(() => Probe() || Sidecar.HasEnded, "the sidecar's being ready");
         if (Sidecar.HasEnded) throw new InvalidOperationException($"The sidecar ended: {await Sidecar.EndAsync(TimeSpan.FromSeconds(10))}");
 
@@ -153,7 +153,9 @@ internal sealed class Sandbox : IAsyncDisposable
     {
         string trust = Path.Combine(Setup.Directory, "trust");
         string standIns = string.Concat(File.ReadAllLines(Path.Combine(trust, "env")).Select(line => $"export {line}\n"));
-        string bundle = Path.Combine(trust, "ca-bundle.crt");
+        // With the services' own authority, as far as they are not intercepted.
+        string bundle = Path.Combine(Setup.Directory, "all.crt");
+        File.WriteAllText(bundle, File.ReadAllText(Path.Combine(trust, "ca-bundle.crt")) + TestAuthority.Pem);
         return standIns + string.Concat(((string[])["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"]).Select(name => $"export {name}={bundle}\n"));
     }
 }

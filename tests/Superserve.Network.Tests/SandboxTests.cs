@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using Superserve.Testing;
-using Superserve.Testing.Network;
 
 namespace Superserve.Network.Tests;
 
@@ -49,7 +48,7 @@ public sealed class SandboxTests
             s = create_connection(('45.83.1.2', 22), 20); print(s.recv(100)); s.sendall(b'EHLO here\r\n'); print(s.recv(100))
             """);
         Assert.Equal("b'220 hello\\r\\n'\nb'bye x'\nb'220 hello\\r\\n'\nb'bye EHLO here\\r\\n'\n", outcome.Output);
-        JsonObject connection = await sandbox.EventAsync("host", "free.example.net");
+        JsonObject connection = await sandbox.EventAsync("host", "free.example.net", item => (string?)item["kind"] == "connection");
         Assert.Equal((22, Sandbox.Service), ((int)connection["port"]!, (string?)connection["address"]));
     }
 

@@ -15,6 +15,7 @@ using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Leadership;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Configuration;
+using Superserve.Operator.Delivery;
 using Superserve.Operator.Tests.Support;
 using Superserve.Protocol;
 using Superserve.Testing;
@@ -133,6 +134,11 @@ public sealed class HostTests(TestCluster cluster) : IClassFixture<TestCluster>
             foreach (OperatorOptions options in (OperatorOptions[])[firstOptions, secondOptions])
                 await Eventually.True(() => Get($"http://127.0.0.1:{options.HealthPort}/readyz").Status == HttpStatusCode.OK, "the replica is ready");
             await Eventually.True(() => Leads(first) != Leads(second), "one of them leads");
+            // Each says that it lives, and the leader looks who does.
+            await Eventually.True(() => cluster.Server.Requests.All.Any(request => request is { Resource: "leases", Verb: "list" }), "the leader looks for replicas that are gone");
+            await Eventually.True(
+                () => cluster.Server.Requests.All.Any(request => request is { Resource: "leases", Verb: "patch" } && request.Name == ReplicaLease.KeyOf(OwnNamespace, Environment.MachineName).Name),
+                "a replica's own Lease is there");
             (WebApplication leader, WebApplication follower) = Leads(first) ? (first, second) : (second, first);
             await leader.StopAsync();
             await Eventually.True(() => Leads(follower), "the other one leads");

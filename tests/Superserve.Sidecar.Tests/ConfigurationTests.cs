@@ -1,8 +1,10 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Microsoft.Extensions.DependencyInjection;
 using Superserve.Core.Secrets;
 using Superserve.Sidecar.Commands;
 using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Tests.Fixture;
 using Superserve.Testing;
 
 namespace Superserve.Sidecar.Tests;
@@ -22,6 +24,19 @@ public sealed class ConfigurationTests
           "upstream": {"hosts": {"api.one.test": "127.0.0.1:1"}},
         }
         """;
+
+    [Theory]
+    [InlineData("""{}""", null)]
+    [InlineData("""{"network": {}}""", null)]
+    [InlineData("""{"network": {"allowIn": []}}""", "")]
+    [InlineData("""{"network": {"allowIn": [8888, 80, 8888]}}""", "80,8888")]
+    public async Task The_ports_that_others_may_connect_to_are_in_the_snapshot(string json, string? ports)
+    {
+        Setup setup = new();
+        foreach ((string name, JsonNode? value) in JsonNode.Parse(json)!.AsObject()) setup.Json[name] = value!.DeepClone();
+        await using TestSidecar sidecar = await TestSidecar.StartAsync(setup);
+        Assert.Equal(ports, sidecar.App.Services.GetRequiredService<ISnapshotSource>().Current.AllowIn is { } allowed ? string.Join(',', allowed) : null);
+    }
 
     private static List<SpecError> Errors(string json)
     {
@@ -64,6 +79,10 @@ public sealed class ConfigurationTests
         { "secrets[0].env", "\"LD_PRELOAD\"", "secrets[0].env", "cannot hold a stand-in" },
         { "secrets[0].env", "\"SSL_CERT_FILE\"", "secrets[0].env", "cannot hold a stand-in" },
         { "stateDirectory", "\"trust/state\"", "stateDirectory", "outside of trustDirectory" },
+        { "network.allowIn", "\"80\"", "network.allowIn", "wrong type" },
+        { "network.allowIn", "[80, 0]", "network.allowIn[1]", "write 1 to 65535" },
+        { "network.allowIn", "[65536]", "network.allowIn[0]", "write 1 to 65535" },
+        { "network.allowIn", "[80, \"x\"]", "network.allowIn[1]", "wrong type" },
         { "network.mode", "\"Off\"", "network.mode", "write one of Enforce, LogOnly" },
         { "interception", "\"None\"", "interception", "write one of BoundHosts, All" },
         { "audit", "\"Maybe\"", "audit", "write one of BestEffort, Required" },

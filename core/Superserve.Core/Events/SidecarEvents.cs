@@ -82,7 +82,7 @@ public enum ConnectionVerdict
 /// <summary>One row of the network log: a connection that the sandbox made or tried.</summary>
 public sealed record ConnectionEvent : SidecarEvent
 {
-    /// <summary>tcp, udp, quic, icmp, or the number of another protocol.</summary>
+    /// <summary>tcp, udp, quic, icmp or other.</summary>
     public string Protocol { get; init; } = "tcp";
 
     /// <summary>The address that the sandbox dialled; null where it named the host to the proxy.</summary>

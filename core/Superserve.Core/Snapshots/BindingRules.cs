@@ -11,6 +11,6 @@ namespace Superserve.Core.Snapshots;
 /// <param name="Passthrough">The names that it exempts from <see cref="Interception.All"/>.</param>
 public sealed record BindingRules(string Name, NetworkPolicy? Policy, Interception Interception, ImmutableArray<HostPattern> Passthrough)
 {
-    /// <summary>The ports of its network section that others may connect to; null for as Kubernetes has it.</summary>
+    /// <summary>The ports of its network section that others may connect to, whatever the mode; null for as Kubernetes has it.</summary>
     public ImmutableArray<int>? AllowIn { get; init; }
 }

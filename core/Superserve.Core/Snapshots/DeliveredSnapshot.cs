@@ -37,6 +37,6 @@ public sealed record DeliveredSnapshot(
         ImmutableArray<BoundSecret> secrets = Bindings.IsEmpty ? [.. Secrets.Select(secret => secret.Detach())] : Secrets;
         return new Snapshot(Revision, CreatedAt, Sandbox.ToString(), [.. secrets, .. BoundSecret.Gone(before, secrets)],
             known.Network(Ranges), known.Interception, known.Passthrough)
-        { Audit = Audit };
+        { Audit = Audit, AllowIn = known.AllowIn };
     }
 }

@@ -19,8 +19,8 @@ public sealed record KnownBindings(ImmutableArray<BindingRules> Present, Immutab
     /// <summary>The name of what stands for lost bindings beyond the limit; no binding has it.</summary>
     public const string ForgottenName = "";
 
-    /// <summary>Of what is forgotten only bound hosts stay open.</summary>
-    private static readonly BindingRules Forgotten = new(ForgottenName, DenyAll(), Interception.All, []);
+    /// <summary>Of what is forgotten only bound hosts stay open, and nobody connects to it.</summary>
+    private static readonly BindingRules Forgotten = new(ForgottenName, DenyAll(), Interception.All, []) { AllowIn = [] };
 
     /// <summary>A sandbox that never had one.</summary>
     public static KnownBindings None { get; } = new([], []);
@@ -54,6 +54,17 @@ public sealed record KnownBindings(ImmutableArray<BindingRules> Present, Immutab
     /// <summary>Where the sandbox may connect to.</summary>
     public NetworkRules Network(SpecialRanges ranges) =>
         Present.IsEmpty ? NetworkRules.Closed : new NetworkRules([.. All.Select(binding => binding.Policy).OfType<NetworkPolicy>()], ranges);
+
+    /// <summary>The ports that others may connect to: those that every binding allows that says anything of it; null where none does.</summary>
+    public ImmutableArray<int>? AllowIn
+    {
+        get
+        {
+            if (Present.IsEmpty) return [];
+            ImmutableArray<int>[] lists = [.. All.Select(binding => binding.AllowIn).OfType<ImmutableArray<int>>()];
+            return lists.Length == 0 ? null : [.. lists[0].Where(port => Array.TrueForAll(lists, list => list.Contains(port))).Distinct().Order()];
+        }
+    }
 
     private static NetworkPolicy DenyAll() =>
         NetworkPolicy.TryParse(null, ["0.0.0.0/0", "::/0"], NetworkMode.Enforce, PublicSuffixList.Embedded, "", new List<SpecError>(), out NetworkPolicy? policy)

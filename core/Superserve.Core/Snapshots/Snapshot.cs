@@ -82,6 +82,9 @@ public sealed class Snapshot
     /// <summary>What happens to requests whose events cannot be kept.</summary>
     public AuditMode Audit { get; init; }
 
+    /// <summary>The TCP ports of the sandbox that others may connect to; null for as Kubernetes has it. Enforced where capture is transparent.</summary>
+    public ImmutableArray<int>? AllowIn { get; init; }
+
     /// <summary>Whether a secret is bound to the host and port, so that the network rules allow it implicitly.</summary>
     public bool IsBound(string host, int port)
     {

@@ -4,9 +4,7 @@ using Superserve.Core.Providers;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Controllers;
 using Superserve.Kubernetes.Writing;
-using Superserve.Operator.Admission.Pods;
 using Superserve.Operator.Cluster;
-using Superserve.Operator.Configuration;
 using Superserve.Operator.Resources;
 using Superserve.Operator.Secrets;
 
@@ -14,7 +12,7 @@ namespace Superserve.Operator.Bindings;
 
 /// <summary>Says of a SandboxBinding which sandboxes it has, and what keeps them from their secrets.</summary>
 public sealed class BindingReconciler(
-    ClusterCache cluster, ProviderCatalog catalog, StatusWriter<SandboxBindingResource> statuses, EventRecorder events, OperatorOptions options, TimeProvider time)
+    ClusterCache cluster, ProviderCatalog catalog, StatusWriter<SandboxBindingResource> statuses, EventRecorder events, TimeProvider time)
 {
     /// <summary>The most sandboxes that a status lists; the counts tell of all.</summary>
     public const int MaxSandboxes = 50;
@@ -58,6 +56,7 @@ public sealed class BindingReconciler(
     {
         IReadOnlyList<SecretBinding> secrets = binding.Spec?.Secrets ?? [];
         bool hasExpired = binding.HasExpired(now);
+        Enforcement enforcement = Enforcement.Of(state);
         List<BoundSecretStatus> bound = [.. secrets.Select(secret => new BoundSecretStatus
         {
             Env = secret.Env,
@@ -66,7 +65,12 @@ public sealed class BindingReconciler(
         })];
         return new SandboxBindingStatus
         {
-            Conditions = [ready, EnforcedOf(binding, now)],
+            Conditions =
+            [
+                ready,
+                Conditions.Next(
+                    binding.Status?.Conditions, Conditions.EnforcedType, enforcement.Status, enforcement.Reason, enforcement.Message, binding.Metadata.Generation, now),
+            ],
             ObservedGeneration = binding.Metadata.Generation,
             SandboxCount = state.Sandboxes.Length,
             ConnectedCount = state.Sandboxes.Count(pod => pod.IsConnected()),
@@ -76,15 +80,6 @@ public sealed class BindingReconciler(
                 Pod = pod.Metadata.Name, Uid = pod.Metadata.Uid, Connected = pod.IsConnected(), Secrets = bound,
             })],
         };
-    }
-
-    /// <summary>Never silently: what captures by variables alone is no boundary for the network.</summary>
-    private ResourceCondition EnforcedOf(SandboxBindingResource binding, DateTimeOffset now)
-    {
-        (string status, string reason, string message) = options.Sidecar.Capture == CaptureMode.Transparent
-            ? ("True", "TransparentCapture", "nothing of the sandboxes goes around their sidecars")
-            : ("False", "ExplicitCapture", "programs that ignore the proxy variables go around the sidecar, where stand-ins are worth nothing and spec.network does not hold: add a NetworkPolicy where that matters");
-        return Conditions.Next(binding.Status?.Conditions, Conditions.EnforcedType, status, reason, message, binding.Metadata.Generation, now);
     }
 
     private void Tell(SandboxBindingResource before, ResourceCondition ready)

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using k8s.Models;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
@@ -15,6 +17,7 @@ public sealed class ClusterCache : BackgroundService
     /// <summary>The field manager of everything that the operator writes into status.</summary>
     public const string StatusManager = "superserve-operator";
 
+    private readonly ConcurrentDictionary<string, CredentialQuota> _quotas = new(StringComparer.Ordinal);
     private readonly StoreIndex<SecretResource> _secretsByCoreSecret;
     private readonly StoreIndex<SandboxBindingResource> _bindingsBySecret;
 
@@ -56,7 +59,12 @@ public sealed class ClusterCache : BackgroundService
     public IEnumerable<string> Missing => FirstLists.Where(list => !list.Synced.IsCompletedSuccessfully).Select(list => list.Kind);
 
     /// <summary>What is known of the core Secret that a Superserve Secret names; one that names none misses it.</summary>
-    public CoreSecretLookup CoreSecretOf(SecretResource secret) => secret.CoreSecret is { } key ? CoreSecrets.Find(key) : new CoreSecretLookup.Missing();
+    public CoreSecretLookup CoreSecretOf(SecretResource secret)
+    {
+        if (secret.CoreSecret is not { } key) return new CoreSecretLookup.Missing();
+        bool isBeyond = _quotas.GetValueOrDefault(key.Namespace) is { IsExceeded: true } quota && !quota.Chosen.Contains(key.Name);
+        return isBeyond ? new CoreSecretLookup.TooMany() : CoreSecrets.Find(key);
+    }
 
     /// <summary>The Superserve Secrets that name a core Secret.</summary>
     public IReadOnlyList<SecretResource> SecretsOf(ObjectKey coreSecret) => _secretsByCoreSecret.Find(coreSecret.ToString());
@@ -70,9 +78,11 @@ public sealed class ClusterCache : BackgroundService
 
     private void FollowCoreSecret(Change<SecretResource> change)
     {
-        ObjectKey? now = change.Kind == ChangeKind.Deleted ? null : change.Object.CoreSecret;
-        ObjectKey? before = change.Kind == ChangeKind.Deleted ? change.Object.CoreSecret : change.Old?.CoreSecret;
-        if (now is { } key) CoreSecrets.Follow(key);
-        if (before is { } old && old != now && SecretsOf(old).Count == 0) CoreSecrets.Unfollow(old);
+        string inNamespace = change.Object.Metadata.NamespaceProperty;
+        CredentialQuota quota = _quotas.GetOrAdd(inNamespace, _ => new CredentialQuota());
+        (ImmutableHashSet<string> added, ImmutableHashSet<string> removed) = quota.Take(change.Object, change.Kind == ChangeKind.Deleted ? null : change.Object.CoreSecret);
+        if (quota.IsEmpty) _quotas.TryRemove(inNamespace, out _);
+        foreach (string name in removed) CoreSecrets.Unfollow(new ObjectKey(inNamespace, name));
+        foreach (string name in added) CoreSecrets.Follow(new ObjectKey(inNamespace, name));
     }
 }

@@ -20,6 +20,9 @@ public abstract record CoreSecretLookup
     /// <summary>The API server refuses to show it, or cannot be asked.</summary>
     public sealed record Unreadable(bool IsForbidden) : CoreSecretLookup;
 
+    /// <summary>It is not looked at: the namespace names more than it may (<see cref="CredentialQuota"/>).</summary>
+    public sealed record TooMany : CoreSecretLookup;
+
     /// <summary>The first answer is not in.</summary>
     public sealed record Pending : CoreSecretLookup;
 }
@@ -77,6 +80,9 @@ public sealed class CoreSecretCache(KubernetesConnection connection, KubernetesM
             if (!_followed.Remove(key, out Followed? followed)) return;
             followed.Stop.Cancel();
         }
+
+        // Somebody may name it still.
+        Notify(key);
     }
 
     /// <inheritdoc />

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using k8s.Models;
+using Superserve.Operator.Admission.Pods;
 using Superserve.Operator.Bindings;
 
 namespace Superserve.Operator.Cluster;
@@ -7,6 +8,8 @@ namespace Superserve.Operator.Cluster;
 /// <summary>What the operator looks at in a pod.</summary>
 public static class SandboxPods
 {
+    private const string Replica = " (replica ";
+
     /// <summary>Whether admission made it a sandbox.</summary>
     public static bool IsInjected(this V1Pod pod) =>
         pod.SandboxId() is not null && pod.Spec?.InitContainers?.Any(container => container.Name == Marks.SidecarContainer) == true;
@@ -27,9 +30,28 @@ public static class SandboxPods
         return some.Count == others.Count && some.All(label => others.TryGetValue(label.Key, out string? value) && value == label.Value);
     }
 
+    /// <summary>What a replica of the operator last said of its sidecar's connection.</summary>
+    public static V1PodCondition? Connected(this V1Pod pod) => pod.Status?.Conditions?.FirstOrDefault(condition => condition.Type == Marks.ConnectedCondition);
+
     /// <summary>Whether its sidecar is connected, on whichever replica.</summary>
-    public static bool IsConnected(this V1Pod pod) =>
-        pod.Status?.Conditions?.Any(condition => condition is { Type: Marks.ConnectedCondition, Status: "True" }) == true;
+    public static bool IsConnected(this V1Pod pod) => pod.Connected()?.Status == "True";
+
+    /// <summary>The replica that called its sidecar connected; null where it is not, or none is named.</summary>
+    public static string? ConnectedTo(this V1Pod pod)
+    {
+        if (!pod.IsConnected() || pod.Connected()!.Message is not { } message || !message.EndsWith(')')) return null;
+        int at = message.LastIndexOf(Replica, StringComparison.Ordinal);
+        return at < 0 ? null : message[(at + Replica.Length)..^1];
+    }
+
+    /// <summary>Whether its sidecar is connected and says that nothing goes around it.</summary>
+    public static bool IsTransparent(this V1Pod pod) => pod.IsConnected() && pod.Connected()!.Message?.StartsWith(Captured(nameof(CaptureMode.Transparent)), StringComparison.Ordinal) == true;
+
+    /// <summary>How the message of the condition begins.</summary>
+    public static string Captured(string capture) => $"capture {capture}, ";
+
+    /// <summary>How the message of the condition ends.</summary>
+    public static string By(string replica) => $"{Replica}{replica})";
 
     /// <summary>Keeps what the above and the bindings need: there may be tens of thousands of pods.</summary>
     public static V1Pod Shrink(V1Pod pod) => new()

@@ -90,10 +90,10 @@ public sealed record SidecarOptions
     [RegularExpression("^(Always|IfNotPresent|Never)$")]
     public string ImagePullPolicy { get; init; } = "IfNotPresent";
 
-    /// <summary>Explicit or Transparent.</summary>
-    public CaptureMode Capture { get; init; } = CaptureMode.Explicit;
+    /// <summary>Transparent, or Explicit, which is no boundary for the network.</summary>
+    public CaptureMode Capture { get; init; } = CaptureMode.Transparent;
 
-    /// <summary>Runtime classes whose pods are captured explicitly in any case.</summary>
+    /// <summary>Runtime classes whose pods are captured explicitly in any case: those without nftables, as gVisor's.</summary>
     public IReadOnlyList<string> ExplicitRuntimeClasses { get; init; } = [];
 
     /// <summary>Resource requests, by resource.</summary>

@@ -4,7 +4,6 @@ using System.Text.Json.Serialization;
 using Microsoft.Extensions.Options;
 using Superserve.Core.Providers;
 using Superserve.Core.Secrets;
-using Superserve.Operator.Admission.Pods;
 
 namespace Superserve.Operator.Configuration;
 
@@ -45,7 +44,6 @@ public static class OptionsReader
         ValidateOptionsResult result = new OperatorOptionsValidator().Validate(null, options);
         List<string> errors = [.. result.Failures ?? []];
         if (!IPAddress.TryParse(options.ListenAddress, out _)) errors.Add($"listenAddress: '{options.ListenAddress}' is not an address; write :: for all, or 127.0.0.1");
-        if (options.Sidecar.Capture == CaptureMode.Transparent) errors.Add("sidecar.capture: Transparent is not there yet; write Explicit");
         foreach (string range in options.ClusterRanges)
             if (!IPNetwork.TryParse(range, out _)) errors.Add($"clusterRanges: '{range}' is not a CIDR; write a range without bits behind its prefix, as 10.96.0.0/12");
         if (errors.Count > 0) throw new UsageException($"{file} cannot be used:\n" + string.Join('\n', errors.Select(error => "  " + error)));

@@ -1,6 +1,7 @@
 using k8s.Models;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
+using Superserve.Kubernetes.Caching;
 using Superserve.Kubernetes.Controllers;
 using Superserve.Kubernetes.Queueing;
 using Superserve.Kubernetes.Writing;
@@ -20,6 +21,8 @@ internal sealed class ConnectedCondition : IDisposable
 
     /// <summary>Between two writes of one worker: ten thousand sidecars that move at once are no reason to flood the API server.</summary>
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(40);
+
+    private static readonly TimeSpan Retry = TimeSpan.FromSeconds(1);
 
     private readonly ClusterCache _cluster;
     private readonly SandboxRegistry _registry;
@@ -46,6 +49,7 @@ internal sealed class ConnectedCondition : IDisposable
         _unwritten = new WorkQueue<ObjectKey>("connected", metrics, time);
         _controller = new Controller<ObjectKey>("connected", _unwritten, WriteAsync, metrics, time, loggers.CreateLogger<Controller<ObjectKey>>());
         registry.Settled += OnSettled;
+        cluster.Pods.Subscribe(OnPod);
     }
 
     /// <summary>Writes until cancelled.</summary>
@@ -66,6 +70,22 @@ internal sealed class ConnectedCondition : IDisposable
         _unwritten.Add(pod);
     }
 
+    /// <summary>
+    /// What a pod says in this replica's name has to be so: after a restart under the same name it has lost what it had, and the leader
+    /// may have taken it for gone (<see cref="LostReplicas"/>).
+    /// </summary>
+    private void OnPod(Change<V1Pod> change)
+    {
+        V1Pod pod = change.Object;
+        if (change.Kind == ChangeKind.Deleted || !IsOurs(pod.Connected())) return;
+        ObjectKey key = ObjectKey.Of(pod);
+        SidecarStream? stream = _registry.Find(key);
+        if (stream is { TookSnapshot: null } || Change(pod, stream) is null) return;
+        if (stream is null)
+            lock (_gate) _lost.TryAdd(key, (pod.Metadata.Uid, _time.GetTimestamp()));
+        _unwritten.Add(key);
+    }
+
     private async Task<Result> WriteAsync(ObjectKey key, CancellationToken cancellationToken)
     {
         SidecarStream? stream = _registry.Find(key);
@@ -83,8 +103,10 @@ internal sealed class ConnectedCondition : IDisposable
         V1Pod? pod = _cluster.Pods.Store.Get(key);
         if (pod is not null && !pod.IsFinished() && pod.Metadata.Uid == (stream?.Sandbox.Uid ?? lost.Uid) && Change(pod, stream) is { } condition)
         {
-            await ApplyAsync(key, pod, condition, cancellationToken);
+            // Who has the stream knows; that nobody has it may be over since.
+            bool isWritten = await ApplyAsync(_applier, pod, condition, isOnlyIfUnchanged: stream is null, cancellationToken);
             await Task.Delay(Pace, _time, cancellationToken);
+            if (!isWritten && stream is null) return Result.Again(Retry);
         }
 
         // Only now: what failed is tried again.
@@ -97,30 +119,36 @@ internal sealed class ConnectedCondition : IDisposable
     /// <summary>What is to be said of a pod; null where it is said already, or another replica's to say.</summary>
     private V1PodCondition? Change(V1Pod pod, SidecarStream? stream)
     {
-        V1PodCondition? now = pod.Status?.Conditions?.FirstOrDefault(condition => condition.Type == Marks.ConnectedCondition);
-        if (stream is null && now?.Message?.EndsWith(ByThisReplica, StringComparison.Ordinal) != true) return null;
+        V1PodCondition? now = pod.Connected();
+        if (stream is null && (now?.Status != "True" || !IsOurs(now))) return null;
         (string status, string reason, string message) = stream switch
         {
             null => ("False", "Disconnected", $"the sidecar left the operator and did not come back; it keeps the credentials that it had{ByThisReplica}"),
             { TookSnapshot: false } => ("False", "SnapshotRejected", $"the sidecar could not take what the operator sent and keeps what it had before: its log says why{ByThisReplica}"),
-            _ => ("True", "Connected", $"capture {stream.Capture}, sidecar {stream.Version}{ByThisReplica}"),
+            _ => ("True", "Connected", $"{SandboxPods.Captured(stream.Capture)}sidecar {stream.Version}{ByThisReplica}"),
         };
         if (now?.Status == status && now.Reason == reason && now.Message == message) return null;
         DateTime since = now?.Status == status && now.LastTransitionTime is { } before ? before : _time.GetUtcNow().UtcDateTime;
         return new V1PodCondition { Type = Marks.ConnectedCondition, Status = status, Reason = reason, Message = message, LastTransitionTime = since };
     }
 
-    private async Task ApplyAsync(ObjectKey key, V1Pod pod, V1PodCondition condition, CancellationToken cancellationToken)
+    /// <summary>Writes the condition; false where the pod is another one by now, or is gone.</summary>
+    public static async Task<bool> ApplyAsync(Applier applier, V1Pod pod, V1PodCondition condition, bool isOnlyIfUnchanged, CancellationToken cancellationToken)
     {
         try
         {
-            await _applier.ApplyAsync(key, new { status = new { conditions = new[] { condition } } }, pod, "status", cancellationToken);
+            object status = new { conditions = new[] { condition } };
+            object fields = isOnlyIfUnchanged ? new { metadata = new { resourceVersion = pod.Metadata.ResourceVersion }, status } : new { status };
+            await applier.ApplyAsync(ObjectKey.Of(pod), fields, pod, "status", cancellationToken);
+            return true;
         }
         catch (ApiException exception) when (exception.IsNotFound || exception.IsConflict)
         {
-            // It went in the meantime, or another pod has the name.
+            return false;
         }
     }
 
-    private string ByThisReplica => $" (replica {_replica})";
+    private bool IsOurs(V1PodCondition? condition) => condition?.Message?.EndsWith(ByThisReplica, StringComparison.Ordinal) == true;
+
+    private string ByThisReplica => SandboxPods.By(_replica);
 }

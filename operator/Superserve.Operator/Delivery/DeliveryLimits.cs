@@ -56,4 +56,10 @@ internal sealed record DeliveryLimits
 
     /// <summary>How long a sandbox counts as connected after its stream has ended.</summary>
     public TimeSpan Disconnected { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How often a replica says that it lives, and the leader looks whether the others do.</summary>
+    public TimeSpan ReplicaBeat { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Looks in a row without a sign of life after which a replica is gone: together longer than a stream may be silent and its sidecar away.</summary>
+    public int ReplicaLooks { get; init; } = 7;
 }

@@ -42,6 +42,7 @@ internal sealed partial class DeliveryService(
     {
         ProvenPod? proven = null;
         SidecarStream stream;
+        int namings = registry.Namings;
         try
         {
             using IDisposable place = gate.Enter(registry, context.GetHttpContext().Connection.RemoteIpAddress);
@@ -59,7 +60,7 @@ internal sealed partial class DeliveryService(
                 throw new EndingException(Ending.HandshakeTooLong);
             }
 
-            registry.Add(stream);
+            registry.Add(stream, namings);
         }
         catch (EndingException exception)
         {

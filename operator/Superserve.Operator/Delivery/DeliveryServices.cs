@@ -77,13 +77,16 @@ public static class DeliveryServices
         services.AddSingleton<PodVetting>();
         services.AddSingleton<SandboxRegistry>();
         services.AddSingleton(provider => ActivatorUtilities.CreateInstance<ConnectedCondition>(provider, replica));
+        services.AddSingleton(provider => ActivatorUtilities.CreateInstance<ReplicaLease>(provider, replica));
+        services.AddSingleton(provider => ActivatorUtilities.CreateInstance<LostReplicas>(provider, replica));
         services.AddHostedService<DeliveryWorkers>();
         return services;
     }
 }
 
-/// <summary>Makes snapshots and writes conditions, for as long as the operator runs.</summary>
-internal sealed class DeliveryWorkers(SandboxRegistry registry, ConnectedCondition connected) : BackgroundService
+/// <summary>Makes snapshots, writes conditions and says that this replica lives, for as long as the operator runs.</summary>
+internal sealed class DeliveryWorkers(SandboxRegistry registry, ConnectedCondition connected, ReplicaLease lease) : BackgroundService
 {
-    protected override Task ExecuteAsync(CancellationToken stoppingToken) => Task.WhenAll(registry.RunAsync(stoppingToken), connected.RunAsync(stoppingToken));
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Task.WhenAll(registry.RunAsync(stoppingToken), connected.RunAsync(stoppingToken), lease.RunAsync(stoppingToken));
 }

@@ -26,6 +26,8 @@ internal sealed class SandboxRegistry : IDisposable
 
     private static readonly TimeSpan MaxWait = TimeSpan.FromHours(1);
     private static readonly TimeSpan PendingRetry = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan DoubtDelay = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan VettingRetry = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan DrainStep = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan MinGoodbye = TimeSpan.FromMilliseconds(500);
 
@@ -42,12 +44,15 @@ internal sealed class SandboxRegistry : IDisposable
     private readonly TimeProvider _time;
     private readonly WorkQueue<ObjectKey> _changed;
     private readonly Controller<ObjectKey> _controller;
+    private readonly WorkQueue<ObjectKey> _doubted;
+    private readonly Controller<ObjectKey> _vetting;
     private readonly Lock _gate = new();
     private readonly Dictionary<ObjectKey, SidecarStream> _streams = [];
     private readonly Dictionary<string, HashSet<SidecarStream>> _byNamespace = new(StringComparer.Ordinal);
     private readonly Dictionary<ObjectKey, HashSet<SidecarStream>> _bySecret = [];
     private readonly Dictionary<string, SecretDefinition> _deleted = new(StringComparer.Ordinal);
     private readonly Queue<string> _deletedOrder = [];
+    private int _namings;
 
     /// <summary>Subscribes to the caches, which have not started.</summary>
     public SandboxRegistry(
@@ -64,6 +69,8 @@ internal sealed class SandboxRegistry : IDisposable
         _network = NetworkOf(options);
         _changed = new WorkQueue<ObjectKey>("delivery", metrics, time);
         _controller = new Controller<ObjectKey>("delivery", _changed, RefreshAsync, metrics, time, loggers.CreateLogger<Controller<ObjectKey>>());
+        _doubted = new WorkQueue<ObjectKey>("vetting", metrics, time);
+        _vetting = new Controller<ObjectKey>("vetting", _doubted, VetAsync, metrics, time, loggers.CreateLogger<Controller<ObjectKey>>());
         cluster.Pods.Subscribe(OnPod);
         cluster.Bindings.Subscribe(OnBinding);
         cluster.Secrets.Subscribe(OnSecret);
@@ -96,8 +103,15 @@ internal sealed class SandboxRegistry : IDisposable
     /// <summary>A stream's sidecar said for the first time, or otherwise than before, what it makes of its snapshots; or the stream is gone.</summary>
     public event Action<SidecarStream>? Settled;
 
-    /// <summary>Makes snapshots until cancelled.</summary>
-    public Task RunAsync(CancellationToken cancellationToken) => _controller.RunAsync(_cluster.FirstLists.Select(list => list.Synced), cancellationToken);
+    /// <summary>How often a core Secret was named for the first time: what was judged before may have to be judged again.</summary>
+    public int Namings => Volatile.Read(ref _namings);
+
+    /// <summary>Makes snapshots, and looks at pods again, until cancelled.</summary>
+    public Task RunAsync(CancellationToken cancellationToken)
+    {
+        Task[] caches = [.. _cluster.FirstLists.Select(list => list.Synced)];
+        return Task.WhenAll(_controller.RunAsync(caches, cancellationToken), _vetting.RunAsync(caches, cancellationToken));
+    }
 
     /// <summary>
     /// Sends the sidecars to other replicas, not all in the same moment, and closes what is left in the end. From now on no stream
@@ -120,10 +134,14 @@ internal sealed class SandboxRegistry : IDisposable
     {
         _trust.TrustBundleChanged -= OnTrust;
         _changed.Dispose();
+        _doubted.Dispose();
     }
 
-    /// <summary>Takes a stream up, in the place of an earlier one of the pod, and sends what it needs first.</summary>
-    public void Add(SidecarStream stream)
+    /// <summary>
+    /// Takes a stream up, in the place of an earlier one of the pod, and sends what it needs first. <paramref name="namings"/> is what
+    /// <see cref="Namings"/> was before its pod was judged.
+    /// </summary>
+    public void Add(SidecarStream stream, int namings)
     {
         SidecarStream? earlier;
         ObjectKey pod = stream.Sandbox.Pod;
@@ -138,6 +156,7 @@ internal sealed class SandboxRegistry : IDisposable
         stream.Acknowledged = settled => Settled?.Invoke(settled);
         if (_trust.TrustBundle is { } authorities) stream.PostTrust(authorities);
         _changed.Add(pod);
+        if (namings != Namings) _doubted.Add(pod);
     }
 
     /// <summary>The stream has ended.</summary>
@@ -188,8 +207,21 @@ internal sealed class SandboxRegistry : IDisposable
     {
         if (!change.IsOfSpec()) return;
         if (change.Kind == ChangeKind.Deleted) Remember(change.Object);
+        else if (change.Object.CoreSecret is { } core && core != change.Old?.CoreSecret) Doubt(core.Namespace);
         Touch(ObjectKey.Of(change.Object));
     }
+
+    /// <summary>A core Secret of the namespace is a credential from now on, and sandboxes that were let in before may have it mounted.</summary>
+    private void Doubt(string inNamespace)
+    {
+        Interlocked.Increment(ref _namings);
+        List<SidecarStream> streams;
+        lock (_gate) streams = [.. _byNamespace.GetValueOrDefault(inNamespace) ?? []];
+        foreach (SidecarStream stream in streams) _doubted.AddAfter(stream.Sandbox.Pod, DoubtDelay);
+    }
+
+    private async Task<Result> VetAsync(ObjectKey pod, CancellationToken cancellationToken) =>
+        Find(pod) is not { } stream || await stream.VetAsync(cancellationToken) ? Result.Done : Result.Again(VettingRetry);
 
     private void OnCoreSecret(ObjectKey coreSecret)
     {
@@ -243,8 +275,10 @@ internal sealed class SandboxRegistry : IDisposable
         do built = SnapshotBuilder.Build(SourceOf(facts));
         while (Index(stream, built.SecretNames));
 
-        if (!built.IsPending) stream.PendingSince = null;
-        else if (_time.GetElapsedTime(stream.PendingSince ??= _time.GetTimestamp()) < _limits.Pending) return Result.Again(PendingRetry);
+        // A credential that is about to be read is waited for; what else the snapshot gives, takes away or forbids is not kept waiting.
+        if (built.Pending.Count == 0) stream.PendingSince = null;
+        else if (_time.GetElapsedTime(stream.PendingSince ??= _time.GetTimestamp()) < _limits.Pending && !stream.Lacks(built.Message, built.Pending))
+            return Result.Again(PendingRetry);
         stream.Post(built.Message);
         if (built.ChangesAt is { } end && end - _time.GetUtcNow() + TimeSpan.FromMilliseconds(1) is var remaining && remaining < wait) wait = remaining;
         return Result.Again(wait);

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Superserve.Kubernetes;
@@ -36,7 +34,7 @@ internal sealed partial class SidecarStream : IDisposable
     private string? _trust;
     private Goodbye? _goodbye;
     private bool _isHeartbeatDue;
-    private byte[] _digest = [];
+    private SnapshotParts? _sent;
     private long? _changed;
     private long? _since;
     private long _revision;
@@ -97,16 +95,19 @@ internal sealed partial class SidecarStream : IDisposable
         lock (_gate) _changed ??= _time.GetTimestamp();
     }
 
+    /// <summary>Whether a snapshot would bring anything new, beside the secrets of some stand-ins. The first one brings nothing but them.</summary>
+    public bool Lacks(Snapshot snapshot, IReadOnlyCollection<string> except) => _sent?.IsLike(new SnapshotParts(snapshot), except) == false;
+
     /// <summary>Sends a snapshot, unless it is like the one before.</summary>
     public void Post(Snapshot snapshot)
     {
-        byte[] digest = SHA256.HashData(snapshot.ToByteArray());
+        SnapshotParts parts = new(snapshot);
         lock (_gate)
         {
             long? since = _changed;
             _changed = null;
-            if (digest.AsSpan().SequenceEqual(_digest)) return;
-            _digest = digest;
+            if (_sent?.IsLike(parts, []) == true) return;
+            _sent = parts;
             _snapshot = snapshot;
             _since ??= since;
         }
@@ -132,6 +133,25 @@ internal sealed partial class SidecarStream : IDisposable
     public void End(Ending ending)
     {
         if (Interlocked.CompareExchange(ref _ending, ending, null) is null) _ = _ended.CancelAsync();
+    }
+
+    /// <summary>Looks at the pod once more, and ends where it may have nothing any more; false where the API server could not be asked.</summary>
+    public async Task<bool> VetAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _vetting.VetAsync(new ProvenPod(Sandbox.Pod, Sandbox.Uid, _until), cancellationToken);
+            return true;
+        }
+        catch (EndingException exception) when (exception.Ending.Status == StatusCode.Unavailable)
+        {
+            return false;
+        }
+        catch (EndingException exception)
+        {
+            End(exception.Ending);
+            return true;
+        }
     }
 
     /// <summary>Serves it to its end.</summary>

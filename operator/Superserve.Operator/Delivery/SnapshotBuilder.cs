@@ -51,9 +51,9 @@ public sealed record SnapshotSource
 /// <summary>A snapshot, and when to look again.</summary>
 /// <param name="Message">Without revision and time, so that equal ones are equal.</param>
 /// <param name="SecretNames">The Superserve Secrets that were looked up: a change of any of them may change the snapshot.</param>
-/// <param name="IsPending">A credential has not been read yet; in a moment the snapshot is another one.</param>
+/// <param name="Pending">Stand-ins whose credentials have not been read yet; in a moment the snapshot is another one.</param>
 /// <param name="ChangesAt">When the next binding of the pod expires.</param>
-public sealed record BuiltSnapshot(Snapshot Message, IReadOnlySet<string> SecretNames, bool IsPending, DateTimeOffset? ChangesAt);
+public sealed record BuiltSnapshot(Snapshot Message, IReadOnlySet<string> SecretNames, IReadOnlyCollection<string> Pending, DateTimeOffset? ChangesAt);
 
 /// <summary>
 /// Makes what one sidecar acts on. Pure: the same source gives the same message on every replica, in the same order.
@@ -91,10 +91,11 @@ public static class SnapshotBuilder
         PodBindings given = PodBindings.Of(sandbox.Labels, source.Bindings, source.Now);
         Lookup lookup = new(source.Secret);
         List<BoundSecret> secrets = [];
+        List<string> pending = [];
         HashSet<RecordedStandIn> live = [];
 
         foreach (BoundVariable variable in given.Variables)
-            if (Find(variable) is var (origin, secret)) Add(origin, secret.State.Definition, secret.State.Credential);
+            if (Find(variable) is var (origin, secret)) Add(origin, secret.State.Definition, secret.State.Credential, isPending: secret.State.Reason == SecretReasons.Pending);
 
         foreach (VariableConflict conflict in given.Conflicts)
         {
@@ -121,7 +122,7 @@ public static class SnapshotBuilder
         // What a sidecar would not take as a whole would keep every later revocation from it as well.
         if (given.Bindings.Length > MaxBindings) Close(message, "too-many-bindings");
         if (message.CalculateSize() > SnapshotMapping.MaxMessageLength - HeadLength) Close(message, "too-large");
-        return new BuiltSnapshot(message, lookup.Names, lookup.IsPending, given.Bindings.Min(binding => binding.Spec?.ExpiresAt));
+        return new BuiltSnapshot(message, lookup.Names, pending, given.Bindings.Min(binding => binding.Spec?.ExpiresAt));
 
         // Without a Superserve Secret there is no UID to derive a stand-in from, and nothing that it could stand for.
         (RecordedStandIn Origin, KnownSecret Secret)? Find(BoundVariable variable)
@@ -147,7 +148,7 @@ public static class SnapshotBuilder
             Add(recorded, isDeleted ? source.Deleted(recorded.SecretUid) : now?.State.Definition, CredentialState.Revoked.Instance, why, isDetached: !isBound || now is not null);
         }
 
-        void Add(RecordedStandIn origin, SecretDefinition? definition, CredentialState credential, string? revoked = null, bool isDetached = false)
+        void Add(RecordedStandIn origin, SecretDefinition? definition, CredentialState credential, string? revoked = null, bool isDetached = false, bool isPending = false)
         {
             // For no host: no request is looked at for its sake. What a sidecar had under the name before, it detaches by itself.
             if (definition is null) return;
@@ -156,6 +157,7 @@ public static class SnapshotBuilder
                 credential = new CredentialState.Unavailable("the core Secret holds the stand-in of a sandbox: store the credential itself");
             BoundSecret bound = SnapshotMapping.ToMessage(new CoreBoundSecret(origin.Env, origin.SecretName, standIn, credential, definition) { IsDetached = isDetached });
             if (revoked is not null) bound.Revoked = revoked;
+            if (isPending) pending.Add(bound.StandIn);
             secrets.Add(bound);
         }
     }
@@ -168,7 +170,7 @@ public static class SnapshotBuilder
         message.Bindings.Add(new Binding { Name = why, Interception = nameof(Interception.All), Network = Closed() });
     }
 
-    private static Network Closed() => new() { Mode = nameof(NetworkMode.Enforce), DenyOut = { Everywhere } };
+    private static Network Closed() => new() { Mode = nameof(NetworkMode.Enforce), DenyOut = { Everywhere }, AllowIn = new InboundPorts() };
 
     private static Binding MessageOf(SandboxBindingResource binding)
     {
@@ -192,7 +194,7 @@ public static class SnapshotBuilder
             && NetworkPolicy.TryParse(network.AllowOut, network.DenyOut, NetworkMode.Enforce, PublicSuffixList.Embedded, "network", [], out _);
         // Rules that cannot be read, which the webhook refuses, allow nothing.
         message.Network = isReadable ? new Network { Mode = mode, AllowOut = { network.AllowOut ?? [] }, DenyOut = { network.DenyOut ?? [] } } : Closed();
-        if (network.AllowIn is { } ports) message.Network.AllowIn = new InboundPorts { Ports = { ports.Where(port => port is > 0 and <= 65535).Take(MaxPorts).Select(port => (uint)port) } };
+        if (isReadable && network.AllowIn is { } ports) message.Network.AllowIn = new InboundPorts { Ports = { ports.Where(port => port is > 0 and <= 65535).Take(MaxPorts).Select(port => (uint)port) } };
         return message;
     }
 
@@ -202,8 +204,6 @@ public static class SnapshotBuilder
         private readonly Dictionary<string, KnownSecret?> _known = new(StringComparer.Ordinal);
 
         public IReadOnlySet<string> Names => _known.Keys.ToImmutableHashSet(StringComparer.Ordinal);
-
-        public bool IsPending => _known.Values.Any(secret => secret?.State.Reason == SecretReasons.Pending);
 
         public KnownSecret? Find(string name)
         {

@@ -108,7 +108,7 @@ public sealed class StatusControllers : IDisposable
 
     private static bool IsSame(V1Pod before, V1Pod now) =>
         before.IsInjected() == now.IsInjected() && before.IsFinished() == now.IsFinished() && before.IsConnected() == now.IsConnected()
-        && before.HasSameLabels(now);
+        && before.IsTransparent() == now.IsTransparent() && before.HasSameLabels(now);
 
     private void EnqueueBindingsOf(string ns)
     {

@@ -41,6 +41,8 @@ public sealed record SecretState(string Reason, string Message, SecretDefinition
                 Not(SecretReasons.CredentialForbidden, $"the operator may not read the {place}: give its service account get, list and watch on it by a Role in the namespace {ns}, or name the namespace in the chart's values", definition),
             CoreSecretLookup.Unreadable =>
                 Not(SecretReasons.Pending, $"the {place} cannot be read: the API server does not answer; the operator goes on trying", definition),
+            CoreSecretLookup.TooMany =>
+                Not(SecretReasons.TooManyCredentials, $"the Superserve Secrets of the namespace {ns} name more than {CredentialQuota.Max} core Secrets, and the {place} is beyond that: delete Superserve Secrets that nobody uses, keep several credentials as keys of one core Secret, or use another namespace", definition),
             CoreSecretLookup.Missing =>
                 Not(SecretReasons.CredentialMissing, $"there is no {place}: create it with kubectl create secret generic {reference.Name} -n {ns} --from-file={reference.Key}=FILE, or correct spec.valueFrom", definition),
             CoreSecretLookup.Found { Secret: var found } => OfValue(found, reference.Key!, place, definition),
@@ -86,6 +88,9 @@ public static class SecretReasons
 
     /// <summary>The operator lacks the right to read it.</summary>
     public const string CredentialForbidden = "CredentialForbidden";
+
+    /// <summary>The namespace names more core Secrets than are looked at.</summary>
+    public const string TooManyCredentials = "TooManyCredentials";
 
     /// <summary>Not read yet.</summary>
     public const string Pending = "Pending";

@@ -1,5 +1,6 @@
 using System.Net;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Proxy;
 
@@ -58,6 +59,11 @@ internal static class AdminEndpoints
         await context.Response.WriteAsync((problem ?? "ok") + "\n");
     }
 
-    private static string? Unready(IServiceProvider services) =>
-        services.GetRequiredService<ProxyServer>().IsListening ? services.GetRequiredService<ISnapshotSource>().Waiting : "the proxy is not listening";
+    private static string? Unready(IServiceProvider services)
+    {
+        if (!services.GetRequiredService<ProxyServer>().IsListening) return "the proxy is not listening";
+        return services.GetService<InboundLease>() is { RulesAreInForce: false }
+            ? "the rules of the pod's network are not in force: the sandbox could go around the sidecar"
+            : services.GetRequiredService<ISnapshotSource>().Waiting;
+    }
 }

@@ -17,12 +17,12 @@ internal sealed class EgressSockets(SidecarOptions options)
     private const int SoMark = 36;
 
     /// <summary>A new socket, marked where the rules ask for it.</summary>
-    /// <exception cref="SocketException">The mark cannot be set.</exception>
+    /// <exception cref="InvalidOperationException">The mark cannot be set.</exception>
     public Socket Create(AddressFamily family, SocketType type, ProtocolType protocol) =>
         options.Capture == CaptureMode.Transparent ? CreateMarked(family, type, protocol) : new Socket(family, type, protocol);
 
     /// <summary>A new socket with the mark.</summary>
-    /// <exception cref="SocketException">The mark cannot be set.</exception>
+    /// <exception cref="InvalidOperationException">The mark cannot be set.</exception>
     public static Socket CreateMarked(AddressFamily family, SocketType type, ProtocolType protocol)
     {
         Socket socket = new(family, type, protocol);
@@ -39,11 +39,22 @@ internal sealed class EgressSockets(SidecarOptions options)
     }
 
     /// <summary>Marks a new socket where the rules ask for it.</summary>
-    /// <exception cref="SocketException">The mark cannot be set.</exception>
+    /// <exception cref="InvalidOperationException">The mark cannot be set.</exception>
     public void SetMark(Socket socket)
     {
         if (options.Capture == CaptureMode.Transparent) SetMarkOf(socket);
     }
 
-    private static void SetMarkOf(Socket socket) => socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
+    private static void SetMarkOf(Socket socket)
+    {
+        try
+        {
+            socket.SetRawSocketOption(SolSocket, SoMark, BitConverter.GetBytes(Mark));
+        }
+        catch (SocketException exception)
+        {
+            throw new InvalidOperationException(
+                $"The sidecar cannot mark its connections ({exception.SocketErrorCode}), and the pod's network lets out no others. It needs the capability NET_RAW, and before Linux 5.17 NET_ADMIN (value sidecar.netAdmin); admission writes them, so look at what changed the pod after it.", exception);
+        }
+    }
 }

@@ -64,6 +64,7 @@ internal static class SidecarHost
         services.AddSingleton<Forwarder>();
         services.AddSingleton<AddressNames>();
         services.AddSingleton<TrafficLog>();
+        services.AddSingleton<IDroppedTrafficSink>(provider => provider.GetRequiredService<TrafficLog>());
         services.AddSingleton<DataPath>();
         services.AddSingleton<EventLog>();
         services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
@@ -71,6 +72,11 @@ internal static class SidecarHost
         services.AddHostedService(provider => provider.GetRequiredService<ProxyServer>());
         if (options.Capture == CaptureMode.Transparent)
         {
+            services.AddSingleton<CaptureControl>();
+            services.AddSingleton<InboundLease>();
+            services.AddHostedService(provider => provider.GetRequiredService<InboundLease>());
+            services.AddHostedService<InboundPorts>();
+            services.AddHostedService<DroppedTraffic>();
             services.AddSingleton<LookUpLog>();
             services.AddSingleton<DnsQueries>();
             services.AddHostedService<DnsServer>();

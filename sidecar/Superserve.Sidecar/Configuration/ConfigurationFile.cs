@@ -70,6 +70,8 @@ internal sealed record NetworkSection
     public IReadOnlyList<string>? DenyOut { get; init; }
 
     public NetworkMode Mode { get; init; }
+
+    public IReadOnlyList<int>? AllowIn { get; init; }
 }
 
 [JsonSourceGenerationOptions(

@@ -20,6 +20,7 @@ internal static partial class ConfigurationReader
     private const int MaxFileLength = 1024 * 1024;
     private const int MaxSecrets = 64;
     private const int MaxPassthrough = 256;
+    private const int MaxPorts = 64;
     private const int MaxTimeoutSeconds = 24 * 60 * 60;
 
     /// <summary>Reads a file; on failure <paramref name="errors"/> says what to change.</summary>
@@ -82,11 +83,12 @@ internal static partial class ConfigurationReader
         SidecarOptions options = reader.Options(file);
         ImmutableArray<LocalSecret> secrets = reader.Secrets(file.Secrets);
         NetworkRules network = reader.Network(file.Network);
+        ImmutableArray<int>? allowIn = reader.AllowIn(file.Network);
         bool allowList = file.Network?.AllowOut is { Count: > 0 };
         Interception interception = file.Interception ?? (allowList ? Interception.All : Interception.BoundHosts);
         ImmutableArray<HostPattern> passthrough = reader.Passthrough(file.Passthrough, secrets);
         if (errors.Count > 0) return false;
-        configuration = new LocalConfiguration(options, secrets, network, interception, passthrough);
+        configuration = new LocalConfiguration(options, secrets, network, allowIn, interception, passthrough);
         return true;
     }
 
@@ -136,7 +138,7 @@ internal static partial class ConfigurationReader
     [GeneratedRegex(
         @"^(sandbox|capture|proxyAddress|healthAddress|metricsAddress|trustDirectory|stateDirectory|eventsFile|audit|interception"
         + @"|upstream(\.(trustedRootsFile|connectTimeoutSeconds|idleTimeoutSeconds|hosts(\..*|\[.*)?))?"
-        + @"|passthrough(\[\d+\])?|network(\.(mode|(allowOut|denyOut)(\[\d+\])?))?"
+        + @"|passthrough(\[\d+\])?|network(\.(mode|(allowOut|denyOut|allowIn)(\[\d+\])?))?"
         + @"|secrets(\[\d+\](\.(env|name|valueFile|standIn|provider|tenant|allowSetCookie|hosts(\[\d+\])?"
         + @"|rules(\[\d+\](\.(methods|paths)(\[\d+\])?)?)?"
         + @"|auth(\.(perHost(\[\d+\](\.hosts(\[\d+\])?)?)?|perHost\[\d+\]\.(type|header|prefix|username|parameter|headers(\..*|\[.*)?)|type|header|prefix|username|parameter|headers(\..*|\[.*)?))?"
@@ -159,6 +161,8 @@ internal static partial class ConfigurationReader
             {
                 Sandbox = file.Sandbox ?? "",
                 Capture = file.Capture,
+                // What the sandbox can write is not asked again where it is captured.
+                KeepsResolvers = file.Capture == CaptureMode.Transparent,
                 ProxyAddress = Loopback(file.ProxyAddress, "proxyAddress", 16002),
                 HealthAddress = Address(file.HealthAddress, "healthAddress", 16021),
                 MetricsAddress = Address(file.MetricsAddress, "metricsAddress", 16090),
@@ -222,6 +226,15 @@ internal static partial class ConfigurationReader
             return NetworkPolicy.TryParse(section.AllowOut, section.DenyOut, section.Mode, PublicSuffixList.Embedded, "network", errors, out NetworkPolicy? policy)
                 ? new NetworkRules([policy], SpecialRanges.Default)
                 : NetworkRules.Closed;
+        }
+
+        public ImmutableArray<int>? AllowIn(NetworkSection? section)
+        {
+            if (section?.AllowIn is not { } ports) return null;
+            if (ports.Count > MaxPorts) Error("network.allowIn", $"{ports.Count} ports; at most {MaxPorts}");
+            for (int i = 0; i < ports.Count && i < MaxPorts; i++)
+                if (ports[i] is < 1 or > 65535) Error($"network.allowIn[{i}]", $"{ports[i]} is no port; write 1 to 65535");
+            return [.. ports.Distinct().Order()];
         }
 
         public ImmutableArray<HostPattern> Passthrough(IReadOnlyList<string>? texts, ImmutableArray<LocalSecret> secrets)

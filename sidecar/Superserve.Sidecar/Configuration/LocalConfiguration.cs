@@ -77,5 +77,6 @@ internal sealed record LocalConfiguration(
     SidecarOptions Options,
     ImmutableArray<LocalSecret> Secrets,
     NetworkRules Network,
+    ImmutableArray<int>? AllowIn,
     Interception Interception,
     ImmutableArray<HostPattern> Passthrough);

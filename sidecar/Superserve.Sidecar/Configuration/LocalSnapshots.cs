@@ -149,7 +149,7 @@ internal sealed partial class LocalSnapshots : ISnapshotSource, IDisposable
         ImmutableArray<BoundSecret> gone = BoundSecret.Gone(_loaded is { } loaded ? loaded.Snapshot.Secrets : [], secrets);
         Snapshot snapshot = new(revision, _time.GetUtcNow(), _configuration.Options.Sandbox, [.. secrets, .. gone],
             _configuration.Network, _configuration.Interception, _configuration.Passthrough)
-        { Audit = _configuration.Options.Audit };
+        { Audit = _configuration.Options.Audit, AllowIn = _configuration.AllowIn };
         WriteStandIns(secrets.ToImmutable());
         _metrics.SnapshotTaken(snapshot);
         return new Loaded(snapshot, configurationStamp, stamps.ToImmutable());

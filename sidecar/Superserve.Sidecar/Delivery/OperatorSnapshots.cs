@@ -44,7 +44,7 @@ internal sealed partial class OperatorSnapshots : ISnapshotSource
         _logger = logger;
         _kept = new KeptBindings(sidecar.StateDirectory!);
         _known = _kept.Load();
-        _state = new State(new Snapshot(0, time.GetUtcNow(), options.Sandbox.ToString(), [], NetworkRules.Closed, Interception.BoundHosts, []), options.MaxSnapshotAge);
+        _state = new State(new Snapshot(0, time.GetUtcNow(), options.Sandbox.ToString(), [], NetworkRules.Closed, Interception.BoundHosts, []) { AllowIn = [] }, options.MaxSnapshotAge);
         _confirmedAt = time.GetTimestamp();
         delivery.ObserveSilence(() => Silence);
     }
@@ -139,7 +139,7 @@ internal sealed partial class OperatorSnapshots : ISnapshotSource
             return new Snapshot(snapshot.Revision, snapshot.CreatedAt, snapshot.Sandbox,
                 [.. snapshot.Secrets.Select(secret => secret with { Credential = new CredentialState.Unavailable(message) })],
                 snapshot.Network, snapshot.Interception, snapshot.Passthrough)
-            { Audit = snapshot.Audit };
+            { Audit = snapshot.Audit, AllowIn = snapshot.AllowIn };
         }
     }
 

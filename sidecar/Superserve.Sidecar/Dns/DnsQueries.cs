@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using Superserve.Core.Dns;
 using Superserve.Core.Events;
 using Superserve.Core.Hosts;
@@ -14,7 +15,7 @@ namespace Superserve.Sidecar.Dns;
 /// Answers one query of the sandbox: judge it, ask for it in a message of the sidecar's own, and answer in another one. Nothing of
 /// what either side wrote is passed on as it came.
 /// </summary>
-internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, NameMemory memory, LookUpLog log, SidecarMetrics metrics, TimeProvider time)
+internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, NameMemory memory, LookUpLog log, SidecarOptions options, SidecarMetrics metrics, TimeProvider time)
 {
     // Each name that leaves carries something out, and each query holds a socket until it is answered.
     private const int Burst = 200;
@@ -24,6 +25,7 @@ internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, N
     private const int MaxForwarded = 64;
 
     private const int LoopbackTimeToLive = 60;
+    private const int PinnedTimeToLive = 5;
 
     private const string RateRule = "query rate";
     private const string MalformedRule = "malformed query";
@@ -67,7 +69,9 @@ internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, N
 
     private async Task<Outcome> ForwardAsync(string name, DnsType type, LookUpVerdict verdict, CancellationToken cancellationToken)
     {
-        if (!resolver.TryGetKept(name, type, out DnsAnswer answer))
+        DnsAnswer answer;
+        if (options.PinnedHosts.TryGetValue(name, out IPEndPoint? pinned)) answer = Fixed(name, type, pinned.Address, PinnedTimeToLive);
+        else if (!resolver.TryGetKept(name, type, out answer))
         {
             if ((verdict.IsChosen && !_chosen.TryTake()) || !_all.TryTake()) return Outcome.Blocked(DnsCode.ServFail, RateRule);
             try
@@ -99,7 +103,14 @@ internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, N
             DnsType.AAAA => IPAddress.IPv6Loopback,
             _ => null,
         };
-        return new DnsAnswer(DnsCode.NoError, address is null ? [] : [new DnsRecord(name, type, LoopbackTimeToLive, address.GetAddressBytes())], null);
+        return Fixed(name, type, address, LoopbackTimeToLive);
+    }
+
+    /// <summary>An answer that nobody is asked for; without a record where the address is of the other family.</summary>
+    private static DnsAnswer Fixed(string name, DnsType type, IPAddress? address, int timeToLive)
+    {
+        bool isOfType = type == (address?.AddressFamily == AddressFamily.InterNetworkV6 ? DnsType.AAAA : DnsType.A);
+        return new DnsAnswer(DnsCode.NoError, address is not null && isOfType ? [new DnsRecord(name, type, timeToLive, address.GetAddressBytes())] : [], null);
     }
 
     private void Record(Snapshot snapshot, DnsQuery query, in Outcome outcome, long startedAt, int sent, int received)

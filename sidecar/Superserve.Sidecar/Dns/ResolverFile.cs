@@ -87,14 +87,14 @@ internal sealed class ResolverFile
     public ResolverFile(SidecarOptions options)
     {
         _path = options.ResolverFile;
-        if (!options.KeepsResolvers || options.StateDirectory is not { } state) return;
+        if (!options.KeepsResolvers) return;
         _isKept = true;
-        string kept = Path.Combine(state, KeptName);
+        string? kept = options.StateDirectory is { } state ? Path.Combine(state, KeptName) : null;
         try
         {
             bool isFirst = !File.Exists(kept);
-            string text = Read(isFirst ? _path : kept);
-            if (isFirst) AtomicFile.Write(kept, text, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            string text = Read(isFirst ? _path : kept!);
+            if (isFirst && kept is not null) AtomicFile.Write(kept, text, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             _settings = ResolverSettings.Parse(text);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

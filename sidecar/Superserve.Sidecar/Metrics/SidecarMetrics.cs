@@ -26,6 +26,7 @@ internal sealed class SidecarMetrics : IDisposable
     private readonly Counter<long> _minted;
     private readonly Counter<long> _dropped;
     private readonly Counter<long> _scrubbed;
+    private readonly Counter<long> _packets;
     private readonly Counter<long> _rejected;
     private readonly Counter<long> _queries;
     private Snapshot? _snapshot;
@@ -46,6 +47,7 @@ internal sealed class SidecarMetrics : IDisposable
         _open = _meter.CreateUpDownCounter<long>("superserve.sidecar.connections.open", description: "Connections of the sandbox that are open.");
         _minted = _meter.CreateCounter<long>("superserve.sidecar.certificates.minted", description: "Certificates minted for intercepted hosts.");
         _dropped = _meter.CreateCounter<long>("superserve.sidecar.events.dropped", description: "Events that could not be kept, by kind.");
+        _packets = _meter.CreateCounter<long>("superserve.sidecar.packets.dropped", description: "Packets of the sandbox that were neither TCP nor DNS and were blocked, by protocol; a lower bound.");
         _scrubbed = _meter.CreateCounter<long>("superserve.sidecar.responses.scrubbed", description: "Answers in which a credential was replaced by its stand-in.");
         _rejected = _meter.CreateCounter<long>("superserve.sidecar.configurations.rejected", description: "Changed configurations that were not used because of a mistake in them.");
         _queries = _meter.CreateCounter<long>("superserve.dns.queries", description: "DNS queries of the sandbox, by verdict and response.");
@@ -68,6 +70,9 @@ internal sealed class SidecarMetrics : IDisposable
     public void CertificateMinted() => _minted.Add(1);
 
     public void EventDropped(string kind) => _dropped.Add(1, new KeyValuePair<string, object?>("kind", kind));
+
+    /// <summary>Packets that the rules of the pod's network blocked; a lower bound.</summary>
+    public void PacketsDropped(string protocol, long packets) => _packets.Add(packets, new KeyValuePair<string, object?>("protocol", protocol));
 
     public void ResponseScrubbed() => _scrubbed.Add(1);
 

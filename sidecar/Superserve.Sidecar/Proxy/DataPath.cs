@@ -217,7 +217,7 @@ internal sealed partial class DataPath(
             case FirstBytesKind.Tls when first.ServerName is null || first.ServerName == destination.Host:
                 // Without a name the address is judged by itself: by one that it may have, another's site could be asked for.
                 connection.Name = null;
-                connection.Network = Check(snapshot, destination);
+                Judged(connection, Check(snapshot, destination));
                 if (snapshot.Intercepts(destination.Host, destination.Port)) return Handling.Intercepted;
                 return connection.Network.IsAllowed ? Handling.Tunnelled : null;
             case FirstBytesKind.Tls when destination.IsName:
@@ -232,12 +232,12 @@ internal sealed partial class DataPath(
                 if (byName is { IsAllowed: false, Reason: RefusalReason.HostNotAllowed } && Check(snapshot, destination) is { IsAllowed: true } byAddress)
                 {
                     connection.Name = null;
-                    connection.Network = byAddress;
+                    Judged(connection, byAddress);
                     return Handling.Tunnelled;
                 }
 
                 connection.Name = null;
-                connection.Network = byName;
+                Judged(connection, byName);
                 connection.Destination = named;
                 connection.ServerName = first.ServerName;
                 // A name that is refused is intercepted to say so, request by request.
@@ -245,6 +245,12 @@ internal sealed partial class DataPath(
             default:
                 return null;
         }
+    }
+
+    private static void Judged(SandboxConnection connection, NetworkVerdict verdict)
+    {
+        connection.Network = verdict;
+        (connection.Verdict, connection.Error) = verdict.IsAllowed ? (ConnectionVerdict.Allowed, null) : (ConnectionVerdict.Blocked, verdict.Reason);
     }
 
     private static void Block(ConnectionContext client, SandboxConnection connection)
@@ -426,45 +432,35 @@ internal sealed partial class DataPath(
     {
         PipeReader input = client.Transport.Input;
         long passed = 0;
-        bool isHeld = true;
-        ITimer? hold = null;
-        try
+        (bool isHeld, bool isTimed) = (true, true);
+        // What has come already was looked at, so that it takes the timer to read it again.
+        await using ITimer hold = time.CreateTimer(_ => input.CancelPendingRead(), null, SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
+        while (true)
         {
-            while (true)
+            ReadResult result = await input.ReadAsync(idle.Token);
+            if (result.IsCanceled) (isHeld, isTimed) = (result.Buffer.IsEmpty, false);
+            FirstBytes first = FirstBytes.Judge(result.Buffer);
+            if (first.Kind != FirstBytesKind.Undecided || result.IsCompleted)
             {
-                ReadResult result = await input.ReadAsync(idle.Token);
-                if (result.IsCanceled) isHeld = false;
-                FirstBytes first = FirstBytes.Judge(result.Buffer);
-                if (first.Kind != FirstBytesKind.Undecided || result.IsCompleted)
-                {
-                    if (first.Kind == FirstBytesKind.Undecided) first = FirstBytes.AtEnd(result.Buffer);
-                    input.AdvanceTo(result.Buffer.Start);
-                    if (hold is not null)
-                    {
-                        // Its last shot would cancel the next one's read.
-                        await hold.DisposeAsync();
-                        if (input.TryRead(out result)) input.AdvanceTo(result.Buffer.Start);
-                    }
-
-                    return (first, passed);
-                }
-
-                if (!isHeld && !FirstBytes.MayBeTls(result.Buffer))
-                {
-                    foreach (ReadOnlyMemory<byte> segment in result.Buffer.Slice(passed))
-                        for (ReadOnlyMemory<byte> rest = segment; !rest.IsEmpty;) rest = rest[await service.SendAsync(rest, SocketFlags.None, idle.Token)..];
-                    connection.Sent(result.Buffer.Length - passed);
-                    passed = result.Buffer.Length;
-                    idle.Touch();
-                }
-
-                if (!result.Buffer.IsEmpty) hold ??= time.CreateTimer(_ => input.CancelPendingRead(), null, SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
-                input.AdvanceTo(result.Buffer.Start, result.Buffer.End);
+                if (first.Kind == FirstBytesKind.Undecided) first = FirstBytes.AtEnd(result.Buffer);
+                input.AdvanceTo(result.Buffer.Start);
+                // The timer's last shot would cancel the next one's read.
+                await hold.DisposeAsync();
+                if (input.TryRead(out result)) input.AdvanceTo(result.Buffer.Start);
+                return (first, passed);
             }
-        }
-        finally
-        {
-            if (hold is not null) await hold.DisposeAsync();
+
+            if (!isHeld && !FirstBytes.MayBeTls(result.Buffer))
+            {
+                foreach (ReadOnlyMemory<byte> segment in result.Buffer.Slice(passed))
+                    for (ReadOnlyMemory<byte> rest = segment; !rest.IsEmpty;) rest = rest[await service.SendAsync(rest, SocketFlags.None, idle.Token)..];
+                connection.Sent(result.Buffer.Length - passed);
+                passed = result.Buffer.Length;
+                idle.Touch();
+            }
+
+            if (!isTimed && isHeld && !result.Buffer.IsEmpty) isTimed = hold.Change(SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
+            input.AdvanceTo(result.Buffer.Start, result.Buffer.End);
         }
     }
 

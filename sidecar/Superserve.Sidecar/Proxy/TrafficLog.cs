@@ -4,14 +4,18 @@ using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
+using Superserve.Sidecar.Capture;
+using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Events;
 using Superserve.Sidecar.Metrics;
 
 namespace Superserve.Sidecar.Proxy;
 
 /// <summary>Step 10 of the data path: what became of each connection and request, as events, metrics and lines of the debug log.</summary>
-internal sealed partial class TrafficLog(EventLog events, SidecarMetrics metrics, TimeProvider time, ILogger<TrafficLog> logger)
+internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog events, SidecarMetrics metrics, TimeProvider time, ILogger<TrafficLog> logger) : IDroppedTrafficSink
 {
+    private const string NotCaptured = "neither TCP nor DNS";
+
     /// <summary>A connection of the sandbox was accepted.</summary>
     public void Opened() => metrics.ConnectionOpened();
 
@@ -20,6 +24,30 @@ internal sealed partial class TrafficLog(EventLog events, SidecarMetrics metrics
     {
         metrics.ConnectionClosed();
         if (connection.Handling != Handling.Proxied) Record(connection, snapshot);
+    }
+
+    /// <summary>What the rules of the pod's network blocked in a while.</summary>
+    public void Report(BlockedProtocol protocol, IPAddress? destination, int port, long packets)
+    {
+        string name = protocol.ToString().ToLowerInvariant();
+        metrics.PacketsDropped(name, packets);
+        events.Add(new ConnectionEvent
+        {
+            Time = time.GetUtcNow(),
+            Sandbox = snapshots.Current.Sandbox,
+            Host = destination?.ToString() ?? "*",
+            Port = port,
+            Protocol = name,
+            Address = destination?.ToString(),
+            Packets = packets,
+            Handling = "dropped",
+            Verdict = ConnectionVerdict.Blocked,
+            Rule = NotCaptured,
+            Error = RefusalReason.PortBlocked.WireName(),
+            BytesSent = 0,
+            BytesReceived = 0,
+            DurationMilliseconds = 0,
+        });
     }
 
     /// <summary>Whether a request that uses a secret may go on; <see cref="EventLog.TryReserve"/>.</summary>

@@ -87,6 +87,7 @@ public sealed class KnownBindingsTests
         Assert.False(rules.Name("api.example.com").IsAllowed);
         Assert.True(rules.Name("api.example.com", isBound: true).IsAllowed);
         Assert.Equal(Interception.All, known.Interception);
+        Assert.Equal([], known.AllowIn);
         // For good: no name brings back what is forgotten.
         known = known.Replace([.. known.Lost.Where(binding => binding.Name != KnownBindings.ForgottenName).Append(Binding("b-0"))]);
         Assert.False(known.Network(SpecialRanges.Default).Name("api.example.com").IsAllowed);
@@ -97,6 +98,36 @@ public sealed class KnownBindingsTests
     {
         KnownBindings known = KnownBindings.None.Replace([Exempting("a", "*.example.com"), Exempting("b", "api.example.com", "example.com")]);
         Assert.Equal(["api.example.com"], known.Passthrough.Select(name => name.ToString()));
+    }
+
+    [Theory]
+    [InlineData("-", "-", "-")]
+    [InlineData("8888,80", "-", "80,8888")]
+    [InlineData("8888,80", "80,443", "80")]
+    [InlineData("8888", "80", "")]
+    [InlineData("8888", "", "")]
+    [InlineData("-", "", "")]
+    public void Others_connect_to_the_ports_that_every_binding_allows_which_says_anything_of_it(string one, string other, string expected)
+    {
+        BindingRules[] bindings = [Binding("a") with { AllowIn = Ports(one) }, Binding("b") with { AllowIn = Ports(other) }];
+        KnownBindings known = KnownBindings.None.Replace([.. bindings]);
+        AssertAllowIn(expected, known);
+        // A lost one goes on restricting, after a restart as well.
+        AssertAllowIn(expected, known.Replace([bindings[0]]));
+        AssertAllowIn(expected, known.Replace([bindings[1]]));
+        AssertAllowIn(expected, Restarted(known.Replace([bindings[0]])));
+        // With none left nothing gets in either.
+        AssertAllowIn("", known.Replace([]));
+        AssertAllowIn("", KnownBindings.None);
+
+        void AssertAllowIn(string expected, KnownBindings of)
+        {
+            DeliveredSnapshot delivered = new(1, DateTimeOffset.UnixEpoch, new SandboxIdentity("a", "b", "c"), [], of.Present, SpecialRanges.Default, AuditMode.BestEffort);
+            ImmutableArray<int>? ports = delivered.ToSnapshot(of, []).AllowIn;
+            Assert.Equal(expected, ports is { } list ? string.Join(',', list) : "-");
+        }
+
+        static ImmutableArray<int>? Ports(string text) => text == "-" ? null : [.. text.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse)];
     }
 
     [Fact]

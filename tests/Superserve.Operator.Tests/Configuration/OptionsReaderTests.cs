@@ -1,3 +1,4 @@
+using Superserve.Operator.Admission.Pods;
 using Superserve.Operator.Configuration;
 
 namespace Superserve.Operator.Tests.Configuration;
@@ -13,6 +14,12 @@ public sealed class OptionsReaderTests : IDisposable
     public void An_empty_object_has_the_defaults() => Assert.Equal(16443, Read("{}").WebhookPort);
 
     [Theory]
+    [InlineData("{}", CaptureMode.Transparent)]
+    [InlineData("""{"sidecar": {"capture": "Transparent"}}""", CaptureMode.Transparent)]
+    [InlineData("""{"sidecar": {"capture": "Explicit"}}""", CaptureMode.Explicit)]
+    public void Capture_is_transparent_unless_the_installation_says_otherwise(string json, CaptureMode capture) => Assert.Equal(capture, Read(json).Sidecar.Capture);
+
+    [Theory]
     [InlineData("", "$")]
     [InlineData("null", "holds null")]
     [InlineData("""{"webhookPort": 0}""", "WebhookPort")]
@@ -23,7 +30,6 @@ public sealed class OptionsReaderTests : IDisposable
     [InlineData("""{"namespace": "Not A Name"}""", "Namespace")]
     [InlineData("""{"listenAddress": "everywhere"}""", "listenAddress")]
     [InlineData("""{"clusterRanges": ["10.0.0.0/33"]}""", "clusterRanges")]
-    [InlineData("""{"sidecar": {"capture": "Transparent"}}""", "write Explicit")]
     [InlineData("""{"sidecar": {"capture": "Some"}}""", "$.sidecar.capture")]
     [InlineData("""{"sidecar": {"logLevel": "loud"}}""", "LogLevel")]
     [InlineData("""{"sidecar": {"maxSnapshotAge": "1 day"}}""", "MaxSnapshotAge")]

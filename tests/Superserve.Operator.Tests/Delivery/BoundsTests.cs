@@ -58,7 +58,7 @@ public sealed class BoundsTests : DeliveryTest
         using SidecarStream stream = new(
             ghost, new ProvenPod(ghost.Pod, ghost.Uid, DateTimeOffset.MaxValue), new Hello { Capture = "Explicit", Version = "1" }, Limits, null!, null!, null!, Time,
             Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
-        Registry.Add(stream);
+        Registry.Add(stream, Registry.Namings);
         await Eventually(() => stream.Ended == Ending.PodGone, "it is given up");
     }
 }

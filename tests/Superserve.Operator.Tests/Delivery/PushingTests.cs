@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Superserve.Operator.Delivery;
 using Superserve.Operator.Tests.Delivery.Fixture;
 using Superserve.Protocol;
 using Available = Superserve.Protocol.BoundSecret.CredentialOneofCase;
@@ -8,6 +9,9 @@ namespace Superserve.Operator.Tests.Delivery;
 /// <summary>What changes in the cluster reaches the sandboxes that it touches, and no others.</summary>
 public sealed class PushingTests : DeliveryTest
 {
+    // What is not to wait for a credential would not come at all.
+    private protected override DeliveryLimits Limits => new() { Pending = TimeSpan.FromHours(1) };
+
     [Fact]
     public async Task A_rotated_credential_reaches_the_sidecar()
     {
@@ -205,6 +209,67 @@ public sealed class PushingTests : DeliveryTest
         Assert.DoesNotContain(met.Secrets, secret => secret.CredentialCase == Available.Available);
         Assert.Contains("rename one of the variables", met.Secrets[0].Unavailable, StringComparison.Ordinal);
         Assert.True(SnapshotMapping.TryToSnapshot(met, out _, out _));
+    }
+
+    // ---- while a credential is about to be read ------------------------------------------------------------------------------
+
+    [Theory]
+    [InlineData("revoked")]
+    [InlineData("rotated")]
+    [InlineData("detached")]
+    [InlineData("restricted")]
+    public async Task What_is_taken_away_does_not_wait_for_another_credential_that_is_about_to_be_read(string what)
+    {
+        await SecretAsync("other", "other-credential-0123456789");
+        await BindingAsync("others", "OTHER_TOKEN", "other");
+        TestSidecar sidecar = await AgentAsync();
+        await sidecar.SnapshotAsync(snapshot => snapshot.Secrets.Count == 2 && IsAvailable(snapshot));
+        await MakePendingAsync("github");
+        await (what switch
+        {
+            "revoked" => DeleteAsync(SecretPath("other")),
+            "rotated" => CredentialAsync("other", "rotated-credential-0123456789"),
+            "detached" => DeleteAsync(BindingPath("others")),
+            _ => MergeAsync(BindingPath("others"), """{"spec":{"network":{"denyOut":["0.0.0.0/0"]}}}"""),
+        });
+        Snapshot next = await sidecar.SnapshotAsync();
+        Assert.Contains("the core Secret second", next.Secrets.Single(secret => secret.Env == "GITHUB_TOKEN").Unavailable, StringComparison.Ordinal);
+        Assert.True(what switch
+        {
+            "rotated" => next.Secrets.Single(secret => secret.Env == "OTHER_TOKEN").Available.ToStringUtf8() == "rotated-credential-0123456789",
+            "restricted" => next.Bindings.Any(binding => binding.Network?.DenyOut.Count == 1),
+            "detached" => next.Bindings.Count == 1,
+            _ => next.Secrets.All(secret => secret.Env != "OTHER_TOKEN"),
+        });
+
+        Server.Requests.FailWith(null);
+        await sidecar.SnapshotAsync(snapshot => snapshot.Secrets.Any(secret => secret.Available.ToStringUtf8() == "second-credential-0123456789"));
+    }
+
+    [Fact]
+    public async Task A_credential_that_moves_waits_for_its_new_place_and_is_not_unavailable_in_between()
+    {
+        TestSidecar sidecar = await AgentAsync();
+        await sidecar.SnapshotAsync();
+        await MakePendingAsync("github");
+        // Of this pod, and changes nothing for it.
+        await MergeAsync(PodPath("agent"), """{"metadata":{"labels":{"tier":"x"}}}""");
+        await KnownAsync(PodPath("agent"));
+        Server.Requests.FailWith(null);
+        Assert.Equal("second-credential-0123456789", Assert.Single((await sidecar.SnapshotAsync()).Secrets).Available.ToStringUtf8());
+    }
+
+    /// <summary>Names another core Secret, which the API server does not show until it is told to.</summary>
+    private async Task MakePendingAsync(string secret)
+    {
+        await CredentialAsync("second", "second-credential-0123456789");
+        Server.Requests.FailWith(request => request is { Group: "", Resource: "secrets", Verb: "list", User: "operator" } ? 503 : null);
+        int before = Asked();
+        await MergeAsync(SecretPath(secret), """{"spec":{"valueFrom":{"secretKeyRef":{"name":"second"}}}}""");
+        await KnownAsync(SecretPath(secret));
+        await Eventually(() => Asked() > before, "the operator asks for it");
+
+        int Asked() => Server.Requests.All.Count(request => request is { Group: "", Resource: "secrets", Verb: "list", User: "operator" });
     }
 
     private async Task<TestSidecar> AgentAsync()

@@ -138,8 +138,8 @@ public sealed class SnapshotBuilderTests
     [Fact]
     public void A_credential_that_is_being_read_is_pending()
     {
-        Assert.True(new World().Secret("github", "s1", lookup: new CoreSecretLookup.Pending()).Binding("a", "TOKEN", "github").Build().IsPending);
-        Assert.False(new World().Secret("github", "s1", lookup: new CoreSecretLookup.Missing()).Binding("a", "TOKEN", "github").Build().IsPending);
+        Assert.NotEmpty(new World().Secret("github", "s1", lookup: new CoreSecretLookup.Pending()).Binding("a", "TOKEN", "github").Build().Pending);
+        Assert.Empty(new World().Secret("github", "s1", lookup: new CoreSecretLookup.Missing()).Binding("a", "TOKEN", "github").Build().Pending);
     }
 
     [Fact]
@@ -197,11 +197,12 @@ public sealed class SnapshotBuilderTests
     [InlineData("1", "api.service.test")]
     public void Network_rules_that_cannot_be_read_close_the_sandbox(string mode, string allow)
     {
-        World world = new World().Secret("github", "s1").Binding("a", "TOKEN", "github", spec => spec with { Network = new NetworkSpec { AllowOut = [allow], Mode = mode } });
+        World world = new World().Secret("github", "s1").Binding("a", "TOKEN", "github", spec => spec with { Network = new NetworkSpec { AllowOut = [allow], Mode = mode, AllowIn = [8888] } });
         Network network = world.Message().Bindings[0].Network;
         Assert.Equal("Enforce", network.Mode);
         Assert.Equal(["0.0.0.0/0", "::/0"], network.DenyOut);
         Assert.Empty(network.AllowOut);
+        Assert.Empty(network.AllowIn.Ports);
         World.AssertTaken(world.Message());
     }
 

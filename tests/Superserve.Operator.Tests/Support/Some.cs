@@ -52,7 +52,7 @@ internal static class Some
     public static SecretBinding Variable(string env = "TOKEN", string secret = "service", params string[] containers) =>
         new() { Env = env, SecretName = secret, Containers = containers.Length == 0 ? null : containers };
 
-    public static V1Pod Pod(string name, string app = "agent", bool isInjected = true, bool isConnected = false, string? phase = "Running")
+    public static V1Pod Pod(string name, string app = "agent", bool isInjected = true, bool isConnected = false, string? phase = "Running", string capture = "Transparent")
     {
         V1ObjectMeta metadata = Metadata(name);
         metadata.Labels = new Dictionary<string, string> { ["app"] = app };
@@ -64,7 +64,7 @@ internal static class Some
             Status = new V1PodStatus
             {
                 Phase = phase,
-                Conditions = isConnected ? [new V1PodCondition { Type = Marks.ConnectedCondition, Status = "True" }] : null,
+                Conditions = isConnected ? [new V1PodCondition { Type = Marks.ConnectedCondition, Status = "True", Message = $"capture {capture}, sidecar 0.1.0 (replica one)" }] : null,
             },
         };
     }

@@ -1,4 +1,7 @@
+using System.Collections.Immutable;
+using Microsoft.Extensions.DependencyInjection;
 using Superserve.Sidecar.Commands;
+using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Tests.Fixture;
 
 namespace Superserve.Sidecar.Tests.Delivery;
@@ -68,6 +71,29 @@ public sealed class LostBindingTests
         (await pod.ConnectAsync(Pod.Host)).AssertRefused(403, "host_not_allowed");
         await call.DeliverAsync(pod.Snapshot());
         await pod.AssertSwapsAsync();
+    }
+
+    [Fact]
+    public async Task The_ports_that_others_may_connect_to_are_in_force_with_the_rest_and_outlive_their_binding_and_a_restart()
+    {
+        await using Pod pod = new();
+        OperatorCall call = await pod.StartAsync();
+        // Until it knows better.
+        Assert.Equal([], AllowIn());
+        await call.DeliverAsync(pod.Snapshot(usual => usual with { Bindings = [Pod.Binding("open")] }));
+        Assert.Null(AllowIn());
+        await call.DeliverAsync(pod.Snapshot(usual => usual with { Bindings = [Pod.Binding("open"), Pod.Binding("inbound") with { AllowIn = [8888] }] }));
+        Assert.Equal([8888], AllowIn());
+        await pod.StopSidecarAsync();
+
+        await pod.StartSidecarAsync();
+        call = await pod.Operator!.NextCallAsync();
+        await call.DeliverAsync(pod.Snapshot(usual => usual with { Bindings = [Pod.Binding("open")] }));
+        Assert.Equal([8888], AllowIn());
+        await call.DeliverAsync(pod.Snapshot(usual => usual with { Bindings = [] }));
+        Assert.Equal([], AllowIn());
+
+        ImmutableArray<int>? AllowIn() => pod.Sidecar.App.Services.GetRequiredService<ISnapshotSource>().Current.AllowIn;
     }
 
     [Fact]

@@ -121,6 +121,9 @@ public sealed class RunningProgram : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether it has ended by itself.</summary>
+    public bool HasEnded => _process.HasExited;
+
     internal static RunningProgram Start(string program, string[] arguments)
     {
         ProcessStartInfo start = new(program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };

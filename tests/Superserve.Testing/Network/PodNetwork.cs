@@ -66,13 +66,22 @@ public sealed class PodNetwork : IAsyncDisposable
     /// Runs Python as a sandbox can: root, or another user, without any capability, and none to be had. It has what <see cref="Prelude"/>
     /// defines.
     /// </summary>
-    public Task<Outcome> SandboxAsync(string python, int user = 0) => Pod.TryAsync("setpriv", SandboxArguments(python, user));
+    public Task<Outcome> SandboxAsync(string python, int user = 0) => Pod.TryAsync("setpriv", SandboxArguments(user, ["python3", "-uc", Prelude + python]));
 
     /// <summary>Starts the same.</summary>
-    public RunningProgram StartSandbox(string python, int user = 0) => Pod.Start("setpriv", SandboxArguments(python, user));
+    public RunningProgram StartSandbox(string python, int user = 0) => Pod.Start("setpriv", SandboxArguments(user, ["python3", "-uc", Prelude + python]));
 
-    /// <summary>Starts Python in the pod as a sidecar runs: root with NET_RAW alone.</summary>
-    public RunningProgram StartSidecar(string python) => Pod.Start("setpriv", [.. SidecarPrivileges, "python3", "-uc", Prelude + python]);
+    /// <summary>Runs a program as root in a sandbox can.</summary>
+    public Task<Outcome> SandboxCommandAsync(params string[] command) => Pod.TryAsync("setpriv", SandboxArguments(0, command));
+
+    /// <summary>Starts the same.</summary>
+    public RunningProgram StartSandboxCommand(params string[] command) => Pod.Start("setpriv", SandboxArguments(0, command));
+
+    /// <summary>Starts a program in the pod as a sidecar runs: root with NET_RAW alone.</summary>
+    public RunningProgram StartSidecarCommand(params string[] command) => Pod.Start("setpriv", [.. SidecarPrivileges, .. command]);
+
+    /// <summary>Starts Python likewise.</summary>
+    public RunningProgram StartSidecar(string python) => StartSidecarCommand("python3", "-uc", Prelude + python);
 
     /// <summary>Runs Python in the pod as a sidecar runs.</summary>
     public Task<Outcome> SidecarAsync(string python) => Pod.TryAsync("setpriv", [.. SidecarPrivileges, "python3", "-uc", Prelude + python]);
@@ -132,10 +141,10 @@ public sealed class PodNetwork : IAsyncDisposable
 
     private static readonly string[] SidecarPrivileges = ["--bounding-set", "-all,+net_raw", "--inh-caps", "-all", "--ambient-caps", "-all", "--no-new-privs"];
 
-    private static string[] SandboxArguments(string python, int user) =>
+    private static string[] SandboxArguments(int user, string[] command) =>
     [
         "--reuid", $"{user}", "--regid", $"{user}", "--clear-groups",
-        "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all", "--no-new-privs", "python3", "-uc", Prelude + python,
+        "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all", "--no-new-privs", .. command,
     ];
 
     /// <summary>Short forms that the tests' Python uses.</summary>

@@ -69,6 +69,15 @@ public sealed class PodGuardTests
             List(pod, "initContainers").RemoveAt(0);
             List(pod, "initContainers").Add(init);
         }, "spec.initContainers"),
+        ["other rules for the pod's network"] = (pod => List(pod, "initContainers")[0]!["args"] = new JsonArray("init-network", "--help"), "spec.initContainers"),
+        ["rules for the pod's network that cannot be installed"] = (pod => List(pod, "initContainers")[0]!["securityContext"]!["capabilities"]!.AsObject().Remove("add"), "spec.initContainers"),
+        ["a variable for what installs them"] = (pod => List(pod, "initContainers")[0]!["env"] = Json("""[{"name":"LD_PRELOAD","value":"/x.so"}]"""), "spec.initContainers"),
+        ["another image that installs them"] = (pod => List(pod, "initContainers")[0]!["image"] = "example.com/mine:1", "spec.initContainers[0].image"),
+        ["capture by variables alone"] = (pod =>
+        {
+            JsonArray arguments = List(pod, "initContainers")[1]!["args"]!.AsArray();
+            arguments[arguments.Select((argument, i) => (Text: (string?)argument, i)).Single(pair => pair.Text == "Transparent").i] = "Explicit";
+        }, "spec.initContainers"),
         ["another image"] = (pod => List(pod, "initContainers")[1]!["image"] = "example.com/mine:1", "spec.initContainers[1].image"),
         ["another image that the seal names"] = (pod =>
         {

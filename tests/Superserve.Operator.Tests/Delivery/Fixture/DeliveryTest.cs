@@ -30,6 +30,7 @@ namespace Superserve.Operator.Tests.Delivery.Fixture;
 public abstract class DeliveryTest : IAsyncLifetime
 {
     protected const string Ns = "agents";
+    protected const string OperatorNs = "superserve-system";
     protected const string Credential = "real-credential-0123456789-abcdef";
 
     /// <summary>All that delivery needs to be allowed.</summary>
@@ -45,6 +46,7 @@ public abstract class DeliveryTest : IAsyncLifetime
         - {apiGroups: [""], resources: [secrets], verbs: [list, watch]}
         - {apiGroups: [superserve.ai], resources: [secrets, sandboxbindings], verbs: [list, watch]}
         - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+        - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, delete, list, patch]}
         ---
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRoleBinding
@@ -76,7 +78,12 @@ public abstract class DeliveryTest : IAsyncLifetime
     /// <summary>The scope of this operator's meters.</summary>
     protected object Meters => _app!.Services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>();
 
+    private protected LostReplicas LostReplicas => _app!.Services.GetRequiredService<LostReplicas>();
+
     private protected ClusterCache Cluster => _app!.Services.GetRequiredService<ClusterCache>();
+
+    /// <summary>Another replica's sign of life.</summary>
+    private protected ReplicaLease LeaseOf(string replica) => ActivatorUtilities.CreateInstance<ReplicaLease>(_app!.Services, replica);
 
     /// <summary>Everything that was logged.</summary>
     protected string Logs => string.Join('\n', _logs);
@@ -87,6 +94,7 @@ public abstract class DeliveryTest : IAsyncLifetime
         foreach (string crd in Directory.GetFiles(Repository.PathTo("crds"), "*.yaml")) await Server.ApplyAsync(await File.ReadAllTextAsync(crd));
         await Server.ApplyAsync($"{{apiVersion: v1, kind: Namespace, metadata: {{name: {Ns}}}}}");
         await Server.ApplyAsync("{apiVersion: v1, kind: Namespace, metadata: {name: others}}");
+        await Server.ApplyAsync($"{{apiVersion: v1, kind: Namespace, metadata: {{name: {OperatorNs}}}}}");
         _http = Server.Client().CreateHttpClient();
         await StartOperatorAsync();
     }
@@ -278,7 +286,7 @@ public abstract class DeliveryTest : IAsyncLifetime
         services.AddSingleton<OperatorMetrics>();
         services.AddSingleton<CoreSecretCache>();
         services.AddSingleton<ClusterCache>();
-        services.AddSingleton(new OperatorOptions { DrainSeconds = 2 });
+        services.AddSingleton(new OperatorOptions { Namespace = OperatorNs, DrainSeconds = 2 });
         services.AddSingleton(ProviderCatalog.BuiltIn);
         services.AddSingleton(provider => new EventRecorder(
             provider.GetRequiredService<KubernetesConnection>(), "superserve.ai/operator", "replica-1", provider.GetRequiredService<KubernetesMetrics>(), Time,
@@ -314,7 +322,15 @@ public abstract class DeliveryTest : IAsyncLifetime
 
         public string? TrustBundle { get; private set; } = "authorities, 1";
 
-        public IReadOnlyList<string> ProblemsOf(ObjectKey key, JsonObject pod) => Problems(pod);
+        /// <summary>How often a pod was judged.</summary>
+        public int Asked;
+
+        public IReadOnlyList<string> ProblemsOf(ObjectKey key, JsonObject pod)
+        {
+            IReadOnlyList<string> problems = Problems(pod);
+            Interlocked.Increment(ref Asked);
+            return problems;
+        }
 
         public void Trust(string bundle)
         {
