@@ -136,7 +136,7 @@ internal sealed class Sandbox : IAsyncDisposable
         Directory.CreateDirectory(_etc);
         File.WriteAllText(Path.Combine(_etc, "resolv.conf"), $"nameserver {PodNetwork.UpstreamV4}\nsearch agents.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n");
         File.WriteAllText(_zone, "{}");
-        Lead(("api.example.com", [Service, ServiceV6]), ("free.example.net", [Service]), ("other.example.net", [ServiceV6]), ("evil.example.org", [Attacker, AttackerV6]), ("private.example.net", [PodNetwork.UpstreamV4.ToString()]), ("web.agents.svc.cluster.local", [PodNetwork.UpstreamV4.ToString()]));
+        Lead(("api.example.com", [Service]), ("free.example.net", [Service]), ("other.example.net", [ServiceV6]), ("evil.example.org", [Attacker, AttackerV6]), ("private.example.net", [PodNetwork.UpstreamV4.ToString()]), ("web.agents.svc.cluster.local", [PodNetwork.UpstreamV4.ToString()]));
         using X509Certificate2 certificate = TestAuthority.Issue([.. Names, Service, Attacker, PodNetwork.UpstreamV4.ToString()]);
         string key = Path.Combine(Setup.Directory, "service.key"), crt = Path.Combine(Setup.Directory, "service.crt");
         File.WriteAllText(key, certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());

@@ -59,7 +59,7 @@ public sealed class SandboxTests
         // As PostgreSQL's clients begin, as Redis's do, a word without an end, and a word that could have begun a request.
         Outcome outcome = await sandbox.PythonAsync(
             """
-            for said in (b'\x00\x00\x00\x08\x04\xd2\x16\x2f', b'*1\r\n$4\r\nPING\r\n', b'hello', b'GET me'):
+            for said in (b'\x00\x00\x00\x08\x04\xd2\x16\x2f', b'*1\r\n$4\r\nPING\r\n', b'hello', b'SET me'):
                 s = create_connection(('free.example.net', 7000), 20); s.sendall(said); print(s.recv(100) == said)
                 for i in range(0, len(said)): s.sendall(said[i:i + 1])
                 got = b''

@@ -42,6 +42,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
             return
         body = b"ok"
         self.send_response(200)
+        if self.path == "/close":
+            self.send_header("Connection", "close")
+            self.close_connection = True
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -65,6 +65,12 @@ internal sealed partial class DataPath(
     /// <summary>The same on ports other than 80 and 443, where servers that speak first are common.</summary>
     private static readonly TimeSpan SpeaksFirstDelayElsewhere = TimeSpan.FromMilliseconds(30);
 
+    /// <summary>
+    /// How long a name is waited for where nothing but a name opens the way: longer where clients connect ahead of time and speak
+    /// when they need to, and otherwise so that a service that would speak first is soon known to be closed.
+    /// </summary>
+    private static readonly TimeSpan NameDelay = TimeSpan.FromSeconds(10), NameDelayElsewhere = TimeSpan.FromSeconds(3);
+
     private static readonly List<SslApplicationProtocol> Protocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
 
     // ---- connections ----------------------------------------------------------------------------------------------------
@@ -118,7 +124,8 @@ internal sealed partial class DataPath(
 
             // 3. What is it? Where the service would speak first there is a moment's wait at most; where only a name could open
             // the way, as long as a name may take to come.
-            TimeSpan patience = !connection.Network.IsAllowed ? HandshakeTimeout : dialled.Port is 80 or 443 ? SpeaksFirstDelay : SpeaksFirstDelayElsewhere;
+            bool isWeb = dialled.Port is 80 or 443;
+            TimeSpan patience = connection.Network.IsAllowed ? isWeb ? SpeaksFirstDelay : SpeaksFirstDelayElsewhere : isWeb ? NameDelay : NameDelayElsewhere;
             using CancellationTokenSource delay = new(patience, time);
             FirstBytes first = await ReadFirstBytesAsync(client, delay.Token);
             if (first.Kind != FirstBytesKind.Undecided) await HandleAsync(client, connection, snapshot, http, first);
