@@ -108,6 +108,7 @@ fi
 pids+=($!)
 wait_for "The sidecar is ready" curl -sf --noproxy '*' "http://$pod_address:16021/readyz"
 wait_for "The binding is ready" kubectl wait -n "$ns" sbb/agent --for=condition=Ready --timeout=1s
+[ "$capture" = Explicit ] || wait_for "The binding is enforced" kubectl wait -n "$ns" sbb/agent --for=condition=Enforced --timeout=1s
 kubectl get superserve -n "$ns" | sed 's/^/  /'
 agent() { "$source/run-pod.py" exec "$work" "$ns" agent -- sh -c "$1"; }
 ask='curl -sS -o /run/answer.txt -w "%{http_code} " https://api.anthropic.com/v1/models -H "x-api-key: $ANTHROPIC_API_KEY" && cat /run/answer.txt'

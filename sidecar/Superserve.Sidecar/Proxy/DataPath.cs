@@ -193,7 +193,17 @@ internal sealed partial class DataPath(
         switch (Route(connection, snapshot, first))
         {
             case Handling.Tunnelled:
-                await RelayAsync(client, connection, snapshot, http, judged: true, accept: false);
+                try
+                {
+                    await RelayAsync(client, connection, snapshot, http, judged: true, accept: false);
+                }
+                catch (UpstreamException exception) when (first.Kind == FirstBytesKind.Tls && exception.Verdict.Reason is not null)
+                {
+                    // The name is open, and none of its addresses: that is said as it is of a name.
+                    Judged(connection, exception.Verdict);
+                    await InterceptAsync(client, connection, http);
+                }
+
                 break;
             case Handling.Intercepted:
                 await InterceptAsync(client, connection, http);
@@ -225,8 +235,8 @@ internal sealed partial class DataPath(
                 // Without a name the address is judged by itself: by one that it may have, another's site could be asked for.
                 connection.Name = null;
                 Judged(connection, Check(snapshot, destination));
-                if (snapshot.Intercepts(destination.Host, destination.Port)) return Handling.Intercepted;
-                return connection.Network.IsAllowed ? Handling.Tunnelled : null;
+                // What is refused is intercepted to say so, request by request.
+                return snapshot.Intercepts(destination.Host, destination.Port) || !connection.Network.IsAllowed ? Handling.Intercepted : Handling.Tunnelled;
             case FirstBytesKind.Tls when destination.IsName:
                 // The name in the hello would reach the service that the other name led to. Intercepted only to say so.
                 connection.MismatchedServerName = first.ServerName;
@@ -247,7 +257,6 @@ internal sealed partial class DataPath(
                 Judged(connection, byName);
                 connection.Destination = named;
                 connection.ServerName = first.ServerName;
-                // A name that is refused is intercepted to say so, request by request.
                 return snapshot.Intercepts(named.Host, named.Port) || !byName.IsAllowed ? Handling.Intercepted : Handling.Tunnelled;
             default:
                 return null;
