@@ -16,6 +16,7 @@ Say("|---|---|---|---|");
 Row("admission of a pod at 50 a second, 20 s, milliseconds", await AdmissionBench.RunAsync(cluster, "/mutate/pods", 50, TimeSpan.FromSeconds(20)));
 
 List<string> usage = [];
+await using (RealSidecar real = await RealSidecar.StartAsync(cluster))
 await using (Fleet fleet = new(cluster))
 {
     string credential = "the-first-credential";
@@ -35,18 +36,23 @@ await using (Fleet fleet = new(cluster))
         (long rss, TimeSpan cpu) = cluster.Usage();
         usage.Add($"| {count} | {rss / 1e6:0} | {(cpu - cpuBefore) / idle * 100:0.0} | {connected.TotalSeconds:0.0} for {count - before} |");
 
-        List<double> rotated = [];
+        (List<double> rotated, List<double> requested) = ([], []);
         // One measurement of few sandboxes says little.
-        for (int round = 0; round < (count < 100 ? 50 : 3); round++)
+        for (int round = 0; round < (count <= 1_000 ? 50 : 3); round++)
         {
             credential = $"credential-{++rotation}";
-            rotated.AddRange(await fleet.ArrivalsAsync(credential, await cluster.RotateAsync(credential)));
+            (double milliseconds, long sent) = await real.RotateAsync(credential, () => cluster.RotateAsync(credential));
+            requested.Add(milliseconds);
+            rotated.AddRange(await fleet.ArrivalsAsync(credential, sent));
         }
 
-        Row($"rotation, {count} sandboxes, milliseconds", [.. rotated.Order()]);
+        Row($"rotation to the snapshot, {count} sandboxes, milliseconds", [.. rotated.Order()]);
+        Row($"rotation to the next request, {count} sandboxes, milliseconds", [.. requested.Order()]);
     }
 
-    Row($"revocation, {fleet.Count} sandboxes, milliseconds", await fleet.ArrivalsAsync("revoked", await cluster.RevokeAsync()));
+    (double untilRefused, long revoked) = await real.RevokeAsync(cluster.RevokeAsync);
+    Row($"revocation to the snapshot, {fleet.Count} sandboxes, milliseconds", await fleet.ArrivalsAsync("revoked", revoked));
+    Row($"revocation to the next request, {fleet.Count} sandboxes, milliseconds", [untilRefused]);
 }
 
 Say("");

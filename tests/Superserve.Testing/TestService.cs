@@ -55,6 +55,9 @@ public sealed class TestService : IAsyncDisposable
     /// <summary>Whether the body is read and recorded ahead of <see cref="Answer"/>.</summary>
     public bool ReadsBody { get; set; } = true;
 
+    /// <summary>Whether <see cref="Requests"/> has what came.</summary>
+    public bool KeepsRequests { get; set; } = true;
+
     public IPEndPoint Address { get; private set; } = null!;
 
     public IPEndPoint PlainAddress { get; private set; } = null!;
@@ -113,10 +116,15 @@ public sealed class TestService : IAsyncDisposable
             finally
             {
                 request.Body = body.ToArray();
-                _requests.Enqueue(request);
+                Keep(request);
             }
         }
-        else _requests.Enqueue(request);
+        else Keep(request);
         await Answer(context, request);
+    }
+
+    private void Keep(ReceivedRequest request)
+    {
+        if (KeepsRequests) _requests.Enqueue(request);
     }
 }
