@@ -73,6 +73,13 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
     /// <summary>What is in force.</summary>
     public NetworkRules Rules { get; set; }
 
+    /// <summary>Nobody is told here.</summary>
+    public event Action? Changed
+    {
+        add { }
+        remove { }
+    }
+
     public Snapshot Current => new(1, DateTimeOffset.UnixEpoch, "agents/research-0", [Bound()], Rules, Interception.All, []);
 
     /// <summary>The labels of each query that was counted.</summary>
@@ -97,7 +104,7 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
 
     /// <summary>One more server on the same port.</summary>
     public DnsServer Server() =>
-        new(new DnsQueries(this, Resolver, Memory, _log, _metrics, Time), _log, Options, _metrics, Time, NullLogger<DnsServer>.Instance);
+        new(new DnsQueries(this, Resolver, Memory, _log, Options, _metrics, Time), _log, Options, _metrics, Time, NullLogger<DnsServer>.Instance);
 
     public Task<WireMessage> AskAsync(string name, int type = DnsWire.A) => AskAsync(DnsWire.Query(name, type));
 
