@@ -12,7 +12,7 @@ RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
 SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.proto' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
-.PHONY: help build demo demo-local bench test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-images
+.PHONY: help build demo demo-local bench test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-clients setup-images
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -39,7 +39,7 @@ bench: setup-test ## Measures delivery and admission, and writes docs/benchmarks
 	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
 	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build
 
-test: setup-test $(SIDECAR) check-format ## Runs every test; a test that cannot run counts as failed.
+test: setup-test setup-clients $(SIDECAR) check-format ## Runs every test; a test that cannot run counts as failed.
 	build/test.sh
 
 test-unit: setup-build ## Runs the tests of the pure rules alone.
@@ -74,6 +74,9 @@ setup-build:
 
 setup-test:
 	@build/setup.sh build test
+
+setup-clients:
+	@build/setup.sh clients
 
 setup-images:
 	@build/setup.sh build images

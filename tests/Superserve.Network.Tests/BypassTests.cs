@@ -155,10 +155,12 @@ public sealed class BypassTests
         Assert.Equal("http 45.83.1.2 free.example.net / -", Assert.Single(sandbox.Reached));
     }
 
-    [Fact]
-    public async Task A_stand_in_over_plain_HTTP_is_refused()
+    [Theory]
+    [InlineData(null)]
+    [InlineData(Strict)]
+    public async Task A_stand_in_over_plain_HTTP_is_refused(string? network)
     {
-        await using Sandbox sandbox = await Sandbox.StartAsync();
+        await using Sandbox sandbox = await Sandbox.StartAsync(network);
         Outcome outcome = await sandbox.ShellAsync($"curl -sS -m 20 {StatusAndReason} http://api.example.com/ -H \"Authorization: Bearer $API_TOKEN\"");
         Assert.Equal("403 cleartext_refused\n", outcome.Output);
         Assert.Empty(sandbox.Reached);

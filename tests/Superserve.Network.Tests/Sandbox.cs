@@ -20,7 +20,7 @@ internal sealed class Sandbox : IAsyncDisposable
     /// <summary>What the sandbox is never to see.</summary>
     public const string Credential = "the-real-credential-0123456789";
 
-    private static readonly string[] Names = ["api.example.com", "free.example.net", "other.example.net", "evil.example.org", "private.example.net", "web.agents.svc.cluster.local", "web.agents.svc", "web"];
+    private static readonly string[] Names = ["api.example.com", "git.example.com", "free.example.net", "other.example.net", "evil.example.org", "private.example.net", "web.agents.svc.cluster.local", "web.agents.svc", "web"];
 
     private readonly string _etc;
     private readonly string _zone;
@@ -136,12 +136,12 @@ internal sealed class Sandbox : IAsyncDisposable
         Directory.CreateDirectory(_etc);
         File.WriteAllText(Path.Combine(_etc, "resolv.conf"), $"nameserver {PodNetwork.UpstreamV4}\nsearch agents.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n");
         File.WriteAllText(_zone, "{}");
-        Lead(("api.example.com", [Service]), ("free.example.net", [Service]), ("other.example.net", [ServiceV6]), ("evil.example.org", [Attacker, AttackerV6]), ("private.example.net", [PodNetwork.UpstreamV4.ToString()]), ("web.agents.svc.cluster.local", [PodNetwork.UpstreamV4.ToString()]));
+        Lead(("api.example.com", [Service]), ("git.example.com", [Service]), ("free.example.net", [Service]), ("other.example.net", [ServiceV6]), ("evil.example.org", [Attacker, AttackerV6]), ("private.example.net", [PodNetwork.UpstreamV4.ToString()]), ("web.agents.svc.cluster.local", [PodNetwork.UpstreamV4.ToString()]));
         using X509Certificate2 certificate = TestAuthority.Issue([.. Names, Service, Attacker, PodNetwork.UpstreamV4.ToString()]);
         string key = Path.Combine(Setup.Directory, "service.key"), crt = Path.Combine(Setup.Directory, "service.crt");
         File.WriteAllText(key, certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
         File.WriteAllText(crt, certificate.ExportCertificatePem());
-        Services = Network.Upstream.Start("python3", Path.Combine(AppContext.BaseDirectory, "services.py"), crt, key, _zone);
+        Services = Network.Upstream.Start("python3", Path.Combine(AppContext.BaseDirectory, "services.py"), crt, key, _zone, Setup.Directory);
         await Services.LineAsync(line => line == "ready", "its being ready");
 
         await Rules.InstallAsync(Network);
@@ -156,6 +156,6 @@ internal sealed class Sandbox : IAsyncDisposable
         // With the services' own authority, as far as they are not intercepted.
         string bundle = Path.Combine(Setup.Directory, "all.crt");
         File.WriteAllText(bundle, File.ReadAllText(Path.Combine(trust, "ca-bundle.crt")) + TestAuthority.Pem);
-        return standIns + string.Concat(((string[])["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"]).Select(name => $"export {name}={bundle}\n"));
+        return standIns + $"export NODE_EXTRA_CA_CERTS={Path.Combine(trust, "ca.crt")}\n" + string.Concat(((string[])["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"]).Select(name => $"export {name}={bundle}\n"));
     }
 }

@@ -44,12 +44,12 @@ public sealed class SandboxTests
         await using Sandbox sandbox = await Sandbox.StartAsync();
         Outcome outcome = await sandbox.PythonAsync(
             """
-            s = create_connection(('free.example.net', 22), 20); print(s.recv(100)); s.sendall(b'x'); print(s.recv(100))
-            s = create_connection(('45.83.1.2', 22), 20); print(s.recv(100)); s.sendall(b'EHLO here\r\n'); print(s.recv(100))
+            s = create_connection(('free.example.net', 21), 20); print(s.recv(100)); s.sendall(b'x'); print(s.recv(100))
+            s = create_connection(('45.83.1.2', 21), 20); print(s.recv(100)); s.sendall(b'EHLO here\r\n'); print(s.recv(100))
             """);
         Assert.Equal("b'220 hello\\r\\n'\nb'bye x'\nb'220 hello\\r\\n'\nb'bye EHLO here\\r\\n'\n", outcome.Output);
         JsonObject connection = await sandbox.EventAsync("host", "free.example.net", item => (string?)item["kind"] == "connection");
-        Assert.Equal((22, Sandbox.Service), ((int)connection["port"]!, (string?)connection["address"]));
+        Assert.Equal((21, Sandbox.Service), ((int)connection["port"]!, (string?)connection["address"]));
     }
 
     [Fact]

@@ -1,19 +1,25 @@
-"""Services of the upstream, at each of its addresses: TLS on 443 and 8443, HTTP on 80, one that speaks first on 22, an echo on 7000, DNS on 53.
+"""Services of the upstream, at each of its addresses: TLS on 443 and 8443, HTTP on 80, one that speaks first on 21, an echo on 7000, DNS on 53.
 Prints a line for each thing that it is asked, with the address that it was asked at.
 
-usage: services.py CERTIFICATE KEY ZONE    (ZONE: a JSON file, {"name": ["address", ...]}, read for each question)
+usage: services.py CERTIFICATE KEY ZONE FOLDER
+  ZONE    a JSON file, {"name": ["address", ...]}, read for each question
+  FOLDER  what is in its files/ is served as it is, what is in its git/ to Git's clients with a password
 """
+import base64
+import hashlib
 import http.server
 import ipaddress
 import json
+import os
 import socket
 import socketserver
 import ssl
 import struct
+import subprocess
 import sys
 import threading
 
-certificate, key, zone = sys.argv[1:4]
+certificate, key, zone, folder = sys.argv[1:5]
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 tls.load_cert_chain(certificate, key)
 printing = threading.Lock()
@@ -40,8 +46,20 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if self.path == "/slow":
             self.drip()
             return
-        body = b"ok"
-        self.send_response(200)
+        if self.path.startswith("/git/"):
+            self.git(b"")
+            return
+        if self.headers.get("Upgrade") == "websocket":
+            self.repeat_frames()
+            return
+        body, status = b"ok", 200
+        if self.path.startswith("/files/"):
+            try:
+                with open(folder + self.path, "rb") as file:
+                    body = file.read()
+            except OSError:
+                status = 404
+        self.send_response(status)
         if self.path == "/close":
             self.send_header("Connection", "close")
             self.close_connection = True
@@ -69,9 +87,48 @@ class Answer(http.server.BaseHTTPRequestHandler):
             say("cut", local(self.connection), self.path)
             self.close_connection = True
 
+    def git(self, body):
+        if "Authorization" not in self.headers:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        done = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env={
+            "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": folder, "GIT_HTTP_EXPORT_ALL": "1", "REMOTE_USER": "git",
+            "REQUEST_METHOD": self.command, "PATH_INFO": path, "QUERY_STRING": query, "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""), "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", "")})
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        fields = [line.split(": ", 1) for line in head.decode("latin1").split("\r\n")]
+        self.send_response(int(dict(fields).get("Status", "200").split()[0]))
+        for name, value in fields + [("Content-Length", str(len(content)))]:
+            if name != "Status":
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def repeat_frames(self):
+        accept = hashlib.sha1((self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        self.send_response(101)
+        for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", base64.b64encode(accept).decode())):
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        while head := self.rfile.read(2):
+            size = head[1] & 127
+            extended = self.rfile.read({126: 2, 127: 8}.get(size, 0))
+            mask, data = self.rfile.read(4), self.rfile.read(int.from_bytes(extended, "big") if extended else size)
+            data = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+            say("frame", local(self.connection), len(data))
+            self.wfile.write(bytes([head[0], size]) + extended + data)
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         say(self.scheme, local(self.connection), self.headers.get("Host"), self.path, self.headers.get("Authorization", "-"), len(body))
+        if self.path.startswith("/git/"):
+            self.git(body)
+            return
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -151,7 +208,7 @@ class Datagrams(Both, socketserver.ThreadingUDPServer):
     pass
 
 
-for port, handler in ((443, SecureAnswer), (8443, SecureAnswer), (80, Answer), (22, FirstSpeaker), (7000, Echo), (53, Stream)):
+for port, handler in ((443, SecureAnswer), (8443, SecureAnswer), (80, Answer), (21, FirstSpeaker), (7000, Echo), (53, Stream)):
     threading.Thread(target=Server(("::", port), handler).serve_forever, daemon=True).start()
 threading.Thread(target=Datagrams(("::", 53), Datagram).serve_forever, daemon=True).start()
 say("ready")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks what `make image-archives` made, without a container runtime: the archives' form, and that the programs run as they will
-# in a pod: as user 65532 without a capability, on a read-only root with a writable /tmp, with nothing but what the image has.
+# in a pod: as user 65532 without a capability, or as admission writes it for superserve-init and superserve-sidecar, on a read-only
+# root with a writable /tmp, with nothing but what the image has.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -28,11 +29,12 @@ take() {
   mkdir "$root"
   python3 tests/images/unpack.py "$archive" "$image" "$version" "$root" >"$root.env"
   mapfile -t environment <"$root.env"
+  # What every container runtime provides: a resolvers' file, and devices.
+  echo "nameserver 127.0.0.1" >"$root/etc/resolv.conf"
   mount --bind "$root" "$root"
   mount -o remount,bind,ro "$root"
   mount -t proc proc "$root/proc"
   mount -t tmpfs tmpfs "$root/tmp"
-  # What every container runtime provides.
   mount -t tmpfs -o mode=755 tmpfs "$root/dev"
   local device
   for device in null zero full random urandom; do
@@ -42,16 +44,36 @@ take() {
   passed=$((passed + 1))
 }
 
-# The command line that runs a command as a pod would.
+# The command line that runs a command as a pod would, as the user $user with the capability $capability alone.
 in_pod=()
+python=$(command -v python3)
+nobody() { user=65532 capability=none; }
+root_with() { user=0 capability=$1; }
+nobody
 as_in_pod() {
-  in_pod=(env -i "${environment[@]}" setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid
-    chroot --userspec=65532:65532 --groups= "$root" "$@")
+  in_pod=(env -i "${environment[@]}" "$python" tests/images/in_pod.py "$user" "$capability" "$root" "$@")
 }
 
-# expect STATUS WORDS COMMAND...: it ends with the status and prints the words.
+# Waits until a program that runs in the background is healthy.
+expect_health() {
+  local process=$1 i
+  for ((i = 0; ; i++)); do
+    curl --silent --fail --noproxy '*' --output /dev/null http://127.0.0.1:16021/healthz && break
+    kill -0 "$process" 2>/dev/null && [ "$i" -lt 300 ] || fail "$image: it does not answer: $(cat "$work/log")"
+    sleep 0.2
+  done
+}
+
+# Ends it, which has to go well.
+expect_end() {
+  kill -TERM "$1"
+  wait "$1" || fail "$image: it ended with $?: $(cat "$work/log")"
+  passed=$((passed + 1))
+}
+
+# expect STATUS WORDS COMMAND...: it ends with the status and prints the words; $printed is all of it.
 expect() {
-  local wanted=$1 words=$2 status=0 printed
+  local wanted=$1 words=$2 status=0
   shift 2
   as_in_pod "$@"
   printed=$(timeout 60 "${in_pod[@]}" 2>&1) || status=$?
@@ -90,6 +112,46 @@ roots=$(grep -c BEGIN "$root/etc/ssl/certs/ca-certificates.crt")
 [ "$roots" -gt 100 ] || fail "$image: there are only $roots public roots."
 [ "$(grep -c BEGIN "$root/tmp/trust/ca-bundle.crt")" -eq $((roots + 1)) ] || fail "$image: the sidecar's bundle is not the $roots public roots and its own."
 
+# As in a pod: superserve-init installs the rules with NET_ADMIN alone, superserve-sidecar judges what they lead to it with NET_RAW alone.
+expect 0 "table inet superserve" /usr/bin/superserve-sidecar init-network --print
+root_with NET_RAW
+expect 1 "lacks the capability NET_ADMIN" /usr/bin/superserve-sidecar init-network
+root_with NET_ADMIN
+expect 0 "" /usr/sbin/nft list ruleset
+[ -z "$printed" ] || fail "$image: init-network changed rules that it says are unchanged: $printed"
+expect 0 "" /usr/bin/superserve-sidecar init-network
+expect 0 "hook postrouting" /usr/sbin/nft list ruleset
+# A network whose router takes everything and answers nothing: what is answered, the sidecar answers.
+ip link add eth0 type veth peer name peer
+ip link set peer up
+ip link set eth0 up
+ip address add 10.83.0.2/24 dev eth0
+ip route add default via 10.83.0.1
+cat >"$root/tmp/sidecar.json" <<CONFIGURATION
+{"sandbox": "check", "capture": "Transparent", "trustDirectory": "/tmp/pod/trust", "eventsFile": "/tmp/pod/events.jsonl", "secrets": [],
+ "network": {"denyOut": ["denied.example.net"]}, "upstream": {"hosts": {"free.example.net": "127.0.0.1:8000"}}}
+CONFIGURATION
+(cd "$work" && exec "$python" -m http.server --bind 127.0.0.1 8000 >/dev/null 2>&1) &
+service=$!
+root_with none
+expect 2 "needs the capability NET_RAW" /usr/bin/superserve-sidecar run --config /tmp/sidecar.json
+root_with NET_RAW
+as_in_pod /usr/bin/superserve-sidecar run --config /tmp/sidecar.json
+"${in_pod[@]}" >"$work/log" 2>&1 &
+sidecar=$!
+expect_health "$sidecar"
+for case in "free.example.net 200" "denied.example.net 403 host_denied"; do
+  read -r host answer <<<"$case"
+  judged=$(curl --silent --noproxy '*' --max-time 60 --output /dev/null --write-out '%{http_code} %header{x-superserve-proxy-reason}' --resolve "$host:80:45.83.1.2" "http://$host/" || true)
+  [ "$judged" = "$answer" ] || [ "$judged" = "$answer " ] || fail "$image: the sidecar answered '$judged' for $host instead of '$answer': $(cat "$work/log")"
+  passed=$((passed + 1))
+done
+expect_end "$sidecar"
+kill "$service"
+root_with NET_ADMIN
+expect 0 "" /usr/bin/superserve-sidecar init-network --remove
+nobody
+
 take superserve-operator
 expect_libraries
 expect 0 "Usage:" /usr/bin/superserve-operator --help
@@ -108,13 +170,7 @@ KUBECONFIG
 as_in_pod /usr/bin/superserve-operator run --config /tmp/operator.json --kubeconfig /tmp/kubeconfig
 "${in_pod[@]}" >"$work/log" 2>&1 &
 operator=$!
-for ((i = 0; ; i++)); do
-  curl --silent --fail --output /dev/null http://127.0.0.1:16021/healthz && break
-  kill -0 "$operator" 2>/dev/null && [ "$i" -lt 300 ] || fail "$image: the operator does not answer: $(cat "$work/log")"
-  sleep 0.2
-done
-kill -TERM "$operator"
-wait "$operator" || fail "$image: the operator ended with $?: $(cat "$work/log")"
-passed=$((passed + 1))
+expect_health "$operator"
+expect_end "$operator"
 
 echo "$passed passed, 0 failed"

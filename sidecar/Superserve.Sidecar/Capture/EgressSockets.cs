@@ -54,7 +54,7 @@ internal sealed class EgressSockets(SidecarOptions options)
         catch (SocketException exception)
         {
             throw new InvalidOperationException(
-                $"The sidecar cannot mark its connections ({exception.SocketErrorCode}), and the pod's network lets out no others. It needs the capability NET_RAW, and before Linux 5.17 NET_ADMIN (value sidecar.netAdmin); admission writes them, so look at what changed the pod after it.", exception);
+                $"The sidecar cannot mark its connections ({exception.SocketErrorCode}), and the pod's network lets out no others. It needs the capability NET_RAW, and before Linux 5.17 NET_ADMIN (value sidecar.netAdmin). In a pod admission writes them: look at what changed the pod after it.", exception);
         }
     }
 }

@@ -55,7 +55,7 @@ internal sealed partial class InboundLease(CaptureControl control, TimeProvider 
         else foreach (int port in ports) control.Send(ControlAddress.AllowPort, port);
     }
 
-    [LoggerMessage(91, LogLevel.Error, "The rules of the pod's network are not in force: the sandbox can go around this sidecar, which reports unready. Something with NET_ADMIN on the node removed them, or superserve-init did not run: delete the pod, so that its controller makes it anew, and look for what changes nftables in pods (nft list ruleset in the pod's network namespace).")]
+    [LoggerMessage(91, LogLevel.Error, "The rules of the pod's network are not in force: the sandbox can go around this sidecar, which reports unready. Something with NET_ADMIN removed them, or init-network did not run. In a pod: delete it, so that its controller makes it anew, and look for what changes nftables in pods (nft list ruleset in the pod's network namespace). Elsewhere: run superserve-sidecar init-network.")]
     private partial void LogGone();
 
     [LoggerMessage(92, LogLevel.Warning, "The rules of the pod's network are in force again. While they were not, the sandbox could go around this sidecar.")]

@@ -27,7 +27,7 @@ internal static class OperatorFlags
     private static readonly Option<string> ProxyAddress = Text("--proxy-address", "ADDRESS", "localhost:16002", "Where the explicit proxy listens, on loopback alone; localhost means both families.");
     private static readonly Option<string> HealthAddress = Text("--health-address", "ADDRESS", "*:16021", "Where /healthz and /readyz are; * means all interfaces.");
     private static readonly Option<string> MetricsAddress = Text("--metrics-address", "ADDRESS", "*:16090", "Where /metrics is.");
-    private static readonly Option<string> Capture = Text("--capture", "MODE", "Explicit", "How the sandbox's connections come to the sidecar: Transparent, by the rules of init-network, or Explicit, by the proxy variables.");
+    private static readonly Option<string> Capture = Text("--capture", "MODE", "Explicit", "How the sandbox's connections come to the sidecar: Transparent, by the rules of init-network, to the ports 16001 (TCP) and 16053 (DNS), or Explicit, by the proxy variables.");
     private static readonly Option<string?> MaxSnapshotAge = new("--max-snapshot-age")
     {
         Description = "How long secrets stay usable while the operator is away, as 30m or 24h. Without it, until it is back.",

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Delivery;
 
@@ -46,6 +47,7 @@ internal static partial class RunCommand
             SidecarOptions options = app.Services.GetRequiredService<SidecarOptions>();
             ILogger logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Superserve.Sidecar");
             LogListening(logger, options.ProxyAddress.ToString(), options.TrustDirectory);
+            if (options.Capture == CaptureMode.Transparent) LogCapture(logger, options.TransparentPort, options.DnsPort);
             await told.Task;
             await SidecarHost.StopAsync(app);
         }
@@ -61,4 +63,7 @@ internal static partial class RunCommand
 
     [LoggerMessage(10, LogLevel.Information, "The proxy listens on http://{Proxy}. Certificates and stand-ins are in {TrustDirectory}.")]
     private static partial void LogListening(ILogger logger, string proxy, string trustDirectory);
+
+    [LoggerMessage(11, LogLevel.Information, "Capture is transparent: what the sandbox sends arrives at the ports {Transparent} (TCP) and {Dns} (DNS).")]
+    private static partial void LogCapture(ILogger logger, int transparent, int dns);
 }

@@ -99,7 +99,8 @@ internal sealed class ResolverFile
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new InvalidOperationException($"The DNS servers of {_path} cannot be read and kept in {kept} ({exception.Message}). Names cannot be resolved without them; make the pod anew.", exception);
+            throw new InvalidOperationException(
+                $"{_path} cannot be read{(kept is null ? "" : $" and kept in {kept}")} ({exception.Message.TrimEnd('.')}). It names the DNS servers, without which no name is resolved, so the sidecar does not start. In a pod the kubelet writes it: make the pod anew.", exception);
         }
     }
 

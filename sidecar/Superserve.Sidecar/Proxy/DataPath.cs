@@ -554,6 +554,8 @@ internal sealed partial class DataPath(
         if (!exchange.Network.IsAllowed)
         {
             Refusal refusal = RefusalFor(snapshot, destination, exchange.Network);
+            // Opening the port would not help: the next word would be this.
+            if (refusal.Reason == RefusalReason.PortBlocked && decision.Refusal is { Reason: RefusalReason.CleartextRefused }) return decision.Refusal;
             return refusal with { Secret = decision.Refusal?.Secret ?? decision.Plan?.Secrets[0] };
         }
 

@@ -60,7 +60,8 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         catch (Exception exception) when (exception is IOException or SocketException)
         {
             string message = exception.Message.Contains($":{options.TransparentPort}", StringComparison.Ordinal)
-                ? Cannot(new IPEndPoint(IPAddress.Loopback, options.TransparentPort), "the transparent port", exception)
+                ? $"Port {options.TransparentPort} of the loopback address is {(IsTaken(exception) ? "taken by another program" : $"not to be had ({(exception.InnerException ?? exception).GetType().Name})")}. "
+                    + "The rules of the pod's network lead the sandbox's connections there; take that program out of the pod."
                 : Cannot(options.ProxyAddress, "proxyAddress", exception);
             throw new InvalidOperationException(message, exception);
         }
@@ -90,8 +91,11 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
 
     /// <summary>Why an address cannot be listened on, and what to do.</summary>
     internal static string Cannot(IPEndPoint address, string field, Exception exception) =>
-        exception is IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } or Microsoft.AspNetCore.Connections.AddressInUseException
-            || exception is SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse }
+        IsTaken(exception)
             ? $"{field}: {address} is taken by another program. Stop it, or set {field} to another port."
             : $"{field}: {address} cannot be listened on ({(exception.InnerException ?? exception).GetType().Name}). Set {field} to an address of this machine.";
+
+    private static bool IsTaken(Exception exception) =>
+        exception is IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } or Microsoft.AspNetCore.Connections.AddressInUseException
+            || exception is SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse };
 }

@@ -131,7 +131,7 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
         if (exchange.Connection.Handling == Handling.Proxied) RecordProxied(exchange);
         OfConnection(exchange, reason);
 
-        if (reason is { } refused) LogRefusedRequest(refused.WireName(), exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength), exchange.Refusal?.Secret?.Name);
+        if (reason is { } refused) LogRefusedRequest(refused.WireName(), exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength), exchange.Refusal?.Secret?.Name ?? "none");
         foreach (BoundSecret secret in exchange.Secrets) metrics.Swapped(secret, exchange.Destination.Host ?? "", exchange.Destination.Port, reason);
         // What used no secret and was not refused is in the network log by its connection.
         if (exchange.Secrets.IsEmpty && reason is null) return;
@@ -156,8 +156,8 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
         if (exchange.IsAudited) events.Release(exchange.Snapshot.Audit);
     }
 
-    [LoggerMessage(31, LogLevel.Debug, "A request to {Host} was refused: {Reason} (secret {Secret}).")]
-    private partial void LogRefusedRequest(string reason, string host, string? secret);
+    [LoggerMessage(31, LogLevel.Debug, "A request to {Host} was refused or failed: {Reason} (secret {Secret}).")]
+    private partial void LogRefusedRequest(string reason, string host, string secret);
 
     [LoggerMessage(32, LogLevel.Debug, "A connection to {Host}:{Port} was refused or failed: {Reason} (rule {Rule}).")]
     private partial void LogRefusedConnection(string reason, string host, int port, string rule);

@@ -37,6 +37,13 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
     private readonly SidecarMetrics _metrics;
     private readonly DnsServer _server;
 
+    /// <summary>These rules never change.</summary>
+    public event Action? Changed
+    {
+        add { }
+        remove { }
+    }
+
     private DnsPod(NetworkRules rules)
     {
         Rules = rules;

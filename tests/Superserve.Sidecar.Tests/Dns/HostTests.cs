@@ -16,14 +16,14 @@ namespace Superserve.Sidecar.Tests.Dns;
 /// <summary>The whole sidecar, before its operator has said anything.</summary>
 public sealed class HostTests
 {
-    private static WebApplication Build(Setup setup, CaptureMode capture, int port)
+    private static WebApplication Build(Setup setup, CaptureMode capture, int port, int? transparentPort = null)
     {
         Assert.True(ConfigurationReader.TryRead(setup.FilePath, out LocalConfiguration? file, out IReadOnlyList<SpecError> errors), string.Join("; ", errors));
         SidecarOptions sidecar = file.Options with
         {
             Capture = capture,
             DnsPort = port,
-            TransparentPort = FreePort.Next(),
+            TransparentPort = transparentPort ?? FreePort.Next(),
             StateDirectory = Path.Combine(setup.Directory, "state"),
             KeepsResolvers = true,
         };
@@ -54,6 +54,19 @@ public sealed class HostTests
         int port = ((IPEndPoint)taken.LocalEndPoint!).Port;
         UsageException exception = await Assert.ThrowsAsync<UsageException>(() => TestSidecar.StartAsync(setup, () => Build(setup, CaptureMode.Transparent, port)));
         Assert.Contains("is taken by another program", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_sidecar_whose_transparent_port_is_taken_does_not_start()
+    {
+        Setup setup = new();
+        using Socket taken = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        taken.Listen();
+        int port = ((IPEndPoint)taken.LocalEndPoint!).Port;
+        UsageException exception = await Assert.ThrowsAsync<UsageException>(() => TestSidecar.StartAsync(setup, () => Build(setup, CaptureMode.Transparent, FreePort.Next(), port)));
+        Assert.StartsWith($"Port {port} of the loopback address is taken by another program. ", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("take that program out of the pod", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]

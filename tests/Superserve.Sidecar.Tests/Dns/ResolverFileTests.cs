@@ -90,6 +90,14 @@ public sealed class ResolverFileTests : IDisposable
     }
 
     [Fact]
+    public void Without_a_state_directory_the_message_names_the_file_alone()
+    {
+        string message = Assert.Throws<InvalidOperationException>(() => new ResolverFile(Options(isKept: true) with { StateDirectory = null })).Message;
+        Assert.StartsWith($"{Shared} cannot be read (", message, StringComparison.Ordinal);
+        Assert.DoesNotContain("kept in", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void What_is_no_regular_file_is_not_read()
     {
         Directory.CreateDirectory(Shared);

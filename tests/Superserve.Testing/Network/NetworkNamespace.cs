@@ -129,6 +129,8 @@ public sealed class RunningProgram : IAsyncDisposable
         ProcessStartInfo start = new(program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         // Other users run these too: nothing out of somebody's home.
         start.Environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        // What the tests show of a sandbox without proxy variables counts on a machine that has some, too.
+        foreach (string proxy in start.Environment.Keys.Where(name => name.EndsWith("_proxy", StringComparison.OrdinalIgnoreCase)).ToArray()) start.Environment.Remove(proxy);
         return new RunningProgram(Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start."));
     }
 
