@@ -55,6 +55,46 @@ public sealed class BypassTests
         Assert.Equal($"https {Sandbox.Service} api.example.com / Bearer {Sandbox.Credential}", Assert.Single(sandbox.Reached));
     }
 
+    [Fact]
+    public async Task A_hello_that_names_another_host_than_the_address_leads_to_the_host_whenever_it_comes()
+    {
+        await using Sandbox sandbox = await Sandbox.StartAsync();
+        // The host is open and not intercepted. The log has its name, so its service is what is to be reached.
+        Outcome outcome = await sandbox.PythonAsync(
+            """
+            import ssl
+            def ask(s):
+                tls = ssl.create_default_context().wrap_socket(s, server_hostname='free.example.net')
+                tls.sendall(b'GET / HTTP/1.1\r\nHost: free.example.net\r\nConnection: close\r\n\r\n'); print(tls.recv(12))
+            s = create_connection(('45.83.1.66', 443), 20); time.sleep(1); ask(s)
+            s = create_connection(('127.0.0.1', 16002), 20); s.sendall(b'CONNECT 45.83.1.66:443 HTTP/1.1\r\n\r\n'); print(s.recv(100)[:12]); ask(s)
+            """);
+        Assert.Equal("b'HTTP/1.1 200'\nb'HTTP/1.1 200'\nb'HTTP/1.1 200'\n", outcome.Output);
+        Assert.All(sandbox.Reached, line => Assert.Equal($"https {Sandbox.Service} free.example.net / -", line));
+        Assert.Equal(2, sandbox.Reached.Count);
+    }
+
+    [Fact]
+    public async Task Names_that_the_sandbox_chose_carry_no_more_out_by_connections_than_by_queries()
+    {
+        await using Sandbox sandbox = await Sandbox.StartAsync("""{"allowOut": ["*.example.net"]}""");
+        Outcome outcome = await sandbox.PythonAsync(
+            """
+            import ssl
+            def ask(name):
+                s = create_connection(('127.0.0.1', 16002), 20); s.sendall(f'GET http://{name}/ HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n'.encode()); return s.recv(12)
+            long = 'a' * 40 + '.' + 'b' * 40 + '.example.net'
+            print(ask(long))
+            try: ssl._create_unverified_context().wrap_socket(create_connection(('45.83.1.2', 443), 20), server_hostname=long).sendall(f'GET / HTTP/1.1\r\nHost: {long}\r\n\r\n'.encode())
+            except OSError as e: pass
+            for i in range(150): ask(f'n{i}.example.net')
+            """);
+        Assert.True(outcome.Status == 0, outcome.ToString());
+        Assert.Equal("b'HTTP/1.1 403'\n", outcome.Output);
+        Assert.DoesNotContain(sandbox.Asked, line => line.Contains("aaaa", StringComparison.Ordinal));
+        Assert.InRange(sandbox.Asked.Select(line => line.Split(' ')[1]).Distinct().Count(), 50, 120);
+    }
+
     [Theory]
     [InlineData(443)]
     [InlineData(7000)]
@@ -215,6 +255,21 @@ public sealed class BypassTests
     }
 
     [Theory]
+    [InlineData(16021)]
+    [InlineData(16090)]
+    public async Task Who_takes_a_port_of_a_sidecar_that_is_down_is_not_heard_outside(int port)
+    {
+        await using Sandbox sandbox = await Sandbox.StartAsync("""{"allowIn": []}""");
+        await sandbox.KillSidecarAsync();
+        RunningProgram impostor = sandbox.Network.StartSandbox($"l = listen('0.0.0.0', {port}); print('ready'); c, _ = l.accept(); c.sendall(b'secret')");
+        await impostor.LineAsync(line => line == "ready", "its being ready");
+        await sandbox.Network.ForgetAsync();
+        Outcome outcome = await sandbox.Network.UpstreamAsync($"s = plain(SOCK_STREAM, '10.83.0.2'); s.settimeout(0.5); attempt('connect', lambda: s.connect(('10.83.0.2', {port})))");
+        Assert.Equal("connect TimeoutError\n", outcome.Output);
+        Assert.Empty(await sandbox.Network.LeftThePodAsync());
+    }
+
+    [Theory]
     [InlineData("https://free.example.net/slow", "intercepted")]
     [InlineData("https://free.example.net/slow", "tunnelled")]
     [InlineData("http://free.example.net/slow", "http")]
@@ -228,6 +283,37 @@ public sealed class BypassTests
         Outcome outcome = await curl.EndAsync(TimeSpan.FromSeconds(60));
         Assert.NotEqual(0, outcome.Status);
         Assert.NotNull(await sandbox.EventAsync("handling", handling));
+    }
+
+    [Fact]
+    public async Task A_sandbox_cannot_use_up_the_sidecars_descriptors_by_opening_all_that_listens()
+    {
+        await using Sandbox sandbox = await Sandbox.StartAsync();
+        await sandbox.KillSidecarAsync();
+        await sandbox.StartSidecarAsync("prlimit", "--nofile=1000:1000");
+        RunningProgram flood = sandbox.Network.StartSandbox(
+            """
+            import resource
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096)); kept = []
+            for host, port in (('127.0.0.1', 16002), ('45.83.1.66', 7000), ('2a45:83:1::66', 7000), ('127.0.0.1', 16021), ('45.83.1.66', 443)):
+                for _ in range(600):
+                    s = plain(SOCK_STREAM, host); s.settimeout(1)
+                    try: s.connect((host, port)); kept.append(s)
+                    except OSError: pass
+            print('held'); time.sleep(60)
+            """);
+        await flood.LineAsync(line => line == "held", "the connections");
+        // Whoever looks is no sandbox: it may not see the sidecar's process.
+        Outcome used = await sandbox.Network.Pod.RunAsync("python3", "-c",
+            """
+            import glob, os
+            for file in glob.glob('/proc/[0-9]*/cmdline'):
+                folder = os.path.dirname(file)
+                try:
+                    if b'superserve-sidecar\0run' in open(file, 'rb').read() and os.readlink(folder + '/ns/net') == os.readlink('/proc/self/ns/net'): print(len(os.listdir(folder + '/fd')))
+                except OSError: pass
+            """);
+        Assert.InRange(int.Parse(used.Output, System.Globalization.CultureInfo.InvariantCulture), 200, 900);
     }
 
     [Fact]

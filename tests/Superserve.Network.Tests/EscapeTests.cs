@@ -144,6 +144,29 @@ public sealed class EscapeTests
         Assert.Empty(await network.LeftThePodAsync());
     }
 
+    [Fact]
+    public async Task A_source_that_is_not_the_pods_gets_no_answer_outside()
+    {
+        await using PodNetwork network = await Rules.PodAsync();
+        await StandIn.SidecarAsync(network);
+        await StandIn.SandboxServiceAsync(network, 8888);
+        Rules.Order(network, ControlAddress.Open, port: 1);
+        // IPV6_FREEBIND takes no capability: what is sent to the pod itself says that it comes from outside, and answers would go there.
+        Outcome outcome = await network.SandboxAsync(
+            """
+            def forged(kind, proto=0):
+                s = plain(kind, '::', proto); s.setsockopt(IPPROTO_IPV6, 78, 1); s.settimeout(0.2); s.bind(('fd83:1::66', 0)); return s
+            for host in ('fd83::2', '::1', 'fd83:1::2'):
+                attempt('try', lambda: forged(SOCK_DGRAM, IPPROTO_ICMPV6).sendto(struct.pack('!BBHHH', 128, 0, 0, 1, 1) + b'secret', (host, 0)))
+                for port in (8888, 9999, 16001, 16021, 16053, 16090):
+                    attempt('try', lambda: forged(SOCK_STREAM).connect((host, port)))
+                    attempt('try', lambda: forged(SOCK_DGRAM).sendto(b'secret', (host, port)))
+            print('end')
+            """);
+        Assert.EndsWith("end\n", outcome.Output, StringComparison.Ordinal);
+        Assert.Empty(await network.LeftThePodAsync());
+    }
+
     [Theory]
     [InlineData("10.83.1.2")]
     [InlineData("fd83:1::2")]
@@ -246,6 +269,7 @@ public sealed class EscapeTests
             """
             from threading import Thread
             def accept(l):
+                l.setsockopt(SOL_SOCKET, 36, 0x5353)
                 while True: l.accept()[0].sendall(b'metrics')
             for host in ('0.0.0.0', '::'): Thread(target=accept, args=(listen(host, 16090),)).start()
             print('ready')

@@ -110,9 +110,10 @@ internal sealed class Sandbox : IAsyncDisposable
     public ValueTask KillSidecarAsync() => Sidecar.DisposeAsync();
 
     /// <summary>Starts it (again), and waits for its being ready.</summary>
-    public async Task StartSidecarAsync()
+    /// <param name="wrapper">A program that runs it, with arguments.</param>
+    public async Task StartSidecarAsync(params string[] wrapper)
     {
-        Sidecar = Network.StartSidecarCommand(Repository.Sidecar, "run", "--config", Setup.FilePath);
+        Sidecar = Network.StartSidecarCommand([.. wrapper, Repository.Sidecar, "run", "--config", Setup.FilePath]);
         await Eventually.True(() => Probe() || Sidecar.HasEnded, "the sidecar's being ready");
         if (Sidecar.HasEnded) throw new InvalidOperationException($"The sidecar ended: {await Sidecar.EndAsync(TimeSpan.FromSeconds(10))}");
 

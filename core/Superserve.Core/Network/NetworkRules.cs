@@ -110,6 +110,28 @@ public sealed class NetworkRules
             ?? Combine(host, destination, port, isBound);
     }
 
+    /// <summary>
+    /// Judges an address that the client dialled with a name on no list: by the address alone, as long as no policy denies the
+    /// name. The first refusal of <see cref="CheckName"/> need not be that one.
+    /// </summary>
+    /// <param name="host">The name that the client said, or that its DNS gave the address for.</param>
+    /// <param name="address">The address that is dialled.</param>
+    /// <param name="port">The port that is dialled.</param>
+    public NetworkVerdict CheckAddressUnder(string host, IPAddress address, int port)
+    {
+        NetworkVerdict verdict = CheckAddress(null, address, port, isBound: false);
+        if (!verdict.IsAllowed) return verdict;
+        if (CheckNameForm(host, port) is { } refusal) return refusal;
+        foreach (NetworkPolicy policy in _policies)
+        {
+            if (policy.JudgeName(host, port, isBound: false) is not { Reason: RefusalReason.HostDenied } denied) continue;
+            if (policy.Mode != NetworkMode.LogOnly) return NetworkVerdict.Refused(RefusalReason.HostDenied, denied.Rule!);
+            verdict = new NetworkVerdict(true, RefusalReason.HostDenied, denied.Rule!, true);
+        }
+
+        return verdict;
+    }
+
     /// <summary>Refuses a host that is not in the form that rules are compared in, and a cluster name that is closed.</summary>
     private NetworkVerdict? CheckNameForm(string host, int port)
     {

@@ -1,5 +1,7 @@
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Proxy;
@@ -14,7 +16,7 @@ internal static class AdminEndpoints
     {
         kestrel.AddServerHeader = false;
         // The sandbox can open connections here too: idle ones go soon, and leave room for the kubelet's.
-        kestrel.Limits.MaxConcurrentConnections = 4096;
+        kestrel.Limits.MaxConcurrentConnections = FileDescriptors.AdminConnections;
         kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(5);
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
         kestrel.Limits.MaxRequestBodySize = 0;
@@ -27,6 +29,21 @@ internal static class AdminEndpoints
             if (address.Address.Equals(IPAddress.IPv6Any)) kestrel.ListenAnyIP(address.Port);
             else kestrel.Listen(address);
         }
+    }
+
+    /// <summary>
+    /// Has the listeners, and so their connections, carry the sidecar's mark: under transparent capture the rules let out no other
+    /// answers from these ports.
+    /// </summary>
+    public static void Mark(SocketTransportOptions transport, SidecarOptions options)
+    {
+        EgressSockets sockets = new(options);
+        transport.CreateBoundListenSocket = endPoint =>
+        {
+            Socket listener = SocketTransportOptions.CreateDefaultBoundListenSocket(endPoint);
+            sockets.SetMark(listener);
+            return listener;
+        };
     }
 
     /// <summary>Maps the paths.</summary>

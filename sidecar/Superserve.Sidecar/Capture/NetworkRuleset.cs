@@ -19,6 +19,9 @@ internal static class NetworkRuleset
     /// <summary>Marks, in connection tracking, a connection that others opened and the pod accepted.</summary>
     private const int Inbound = 0x5354;
 
+    /// <summary>Marks what came in by an outer interface and is not answered yet.</summary>
+    private const int Asked = 0x5355;
+
     /// <summary>How long the rules keep a port open that is not renewed.</summary>
     public const int LeaseSeconds = 30;
 
@@ -79,14 +82,19 @@ internal static class NetworkRuleset
                 meta mark {{EgressSockets.Mark}} ip daddr {{ControlAddress.Range}} meta l4proto udp goto control
                 # The answers to the sidecar's connections are known by this (chain input).
                 meta mark {{EgressSockets.Mark}} ct direction original ct mark set {{EgressSockets.Mark}}
+                # And this is the sidecar's accepting one.
+                meta mark {{EgressSockets.Mark}} ct direction reply ct mark {{Asked}} ct mark set {{Inbound}}
                 meta mark {{EgressSockets.Mark}} accept
+                jump discovery
+                # A program chooses its source (IPV6_FREEBIND takes no capability), and the kernel would answer there, outside.
+                fib saddr type != local jump blocked
+                fib saddr type != local drop
                 # Metrics name secrets and hosts: Prometheus asks from outside, the sandbox is not to.
                 oifname "lo" tcp dport {{CapturePorts.Metrics}} reject with tcp reset
                 oifname "lo" accept
                 # Redirected: here it still shows the interface that it was meant for.
                 ct status dnat accept
                 ct direction reply jump replies
-                jump discovery
                 jump blocked
                 # Browsers and SDKs fall back from QUIC to TCP when its port is closed.
                 udp dport 443 reject with icmpx port-unreachable
@@ -127,13 +135,13 @@ internal static class NetworkRuleset
                 ct state related ct mark { {{EgressSockets.Mark}}, {{Inbound}} } icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
                 # From the link alone, which a hop limit of 255 shows.
                 ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept
-                icmp type echo-request accept
-                icmpv6 type echo-request accept
+                icmp type echo-request ct mark set {{Asked}} accept
+                icmpv6 type echo-request ct mark set {{Asked}} accept
                 # Looked up for each packet: what is withdrawn ends the connections that it let in.
                 ct direction original ct mark {{Inbound}} goto requests
                 # SYN alone: connection tracking also takes up connections in their middle, and would take one that the sandbox opened
                 # before the rules for one that its peer opens now.
-                ct state new tcp flags & (fin | syn | rst | ack) == syn goto requests
+                ct state new tcp flags & (fin | syn | rst | ack) == syn ct mark set {{Asked}} goto requests
                 ct state new meta l4proto udp ct mark set {{Inbound}} goto requests
             }
 
@@ -145,23 +153,25 @@ internal static class NetworkRuleset
                 meta l4proto { tcp, udp } th dport @allow_in accept
             }
 
-            # May the pod answer from this port? The same, seen from the other side.
+            # May the pod answer from this port? The same, seen from the other side. From its own two ports the sidecar answers with
+            # its mark: whoever takes them while it is down is not heard.
             chain answers {
-                tcp sport { {{CapturePorts.Health}}, {{CapturePorts.Metrics}} } accept
                 meta l4proto tcp ct zone @open_in accept
                 meta l4proto { tcp, udp } th sport @allow_in accept
             }
 
-            # Packets of the direction that answers.
+            # Packets of the direction that answers. Only what came in (chain input) is answered to the outside: a question over lo may
+            # say that it comes from there.
             chain replies {
                 # The kernel's own, with what the question held.
-                icmp type echo-reply accept
-                icmpv6 type echo-reply accept
+                ct mark {{Asked}} icmp type echo-reply accept
+                ct mark {{Asked}} icmpv6 type echo-reply accept
                 # Only what accepts a connection says SYN-ACK. A socket from before the rules cannot be brought to it by a SYN that its
                 # peer sends late, so nothing that it has to say becomes an answer.
-                tcp flags & (fin | syn | rst | ack) == syn | ack ct mark set {{Inbound}}
+                ct mark {{Asked}} tcp flags & (fin | syn | rst | ack) == syn | ack ct mark set {{Inbound}}
                 # Refusing takes no connection.
-                tcp flags & rst == rst goto answers
+                ct mark {{Asked}} tcp flags & rst == rst tcp sport { {{CapturePorts.Health}}, {{CapturePorts.Metrics}} } accept
+                ct mark {{Asked}} tcp flags & rst == rst goto answers
                 ct mark {{Inbound}} goto answers
             }
 

@@ -43,7 +43,7 @@ internal static class SidecarHost
             console.UseUtcTimestamp = true;
         });
         builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.WebHost.UseKestrelCore().ConfigureKestrel((KestrelServerOptions kestrel) => AdminEndpoints.Listen(kestrel, options));
+        builder.WebHost.UseKestrelCore().ConfigureKestrel((KestrelServerOptions kestrel) => AdminEndpoints.Listen(kestrel, options)).UseSockets(transport => AdminEndpoints.Mark(transport, options));
 
         IServiceCollection services = builder.Services;
         services.AddSingleton(timeProvider ?? TimeProvider.System);

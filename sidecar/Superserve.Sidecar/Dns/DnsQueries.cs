@@ -31,7 +31,7 @@ internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, N
     private const string MalformedRule = "malformed query";
 
     private readonly TokenBucket _all = new(Burst, PerSecond, time);
-    private readonly TokenBucket _chosen = new(ChosenBurst, ChosenPerSecond, time);
+    private readonly TokenBucket _chosen = LimitOfChosen(time);
     private int _forwarded;
 
     private readonly record struct Outcome(DnsAnswer Answer, ConnectionVerdict Verdict, NetworkVerdict Network)
@@ -40,6 +40,9 @@ internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, N
 
         public static Outcome Blocked(DnsCode code, string rule) => Blocked(code, new NetworkVerdict(false, RefusalReason.RequestDenied, rule, false));
     }
+
+    /// <summary>How many names that the sandbox chose itself, under a strict list, may be asked for.</summary>
+    public static TokenBucket LimitOfChosen(TimeProvider time) => new(ChosenBurst, ChosenPerSecond, time);
 
     /// <summary>The answer to a message; null where it is none to be answered.</summary>
     public async Task<byte[]?> AnswerAsync(ReadOnlyMemory<byte> message, bool isTcp, CancellationToken cancellationToken)

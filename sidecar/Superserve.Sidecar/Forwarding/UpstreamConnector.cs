@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
+using Superserve.Core.Dns;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Snapshots;
@@ -10,6 +11,7 @@ using Superserve.Core.Swapping;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Dns;
+using Superserve.Sidecar.Proxy;
 using Superserve.Sidecar.Trust;
 
 namespace Superserve.Sidecar.Forwarding;
@@ -75,6 +77,7 @@ internal sealed class UpstreamConnector : IDisposable
     private readonly Resolver _resolver;
     private readonly Dialler _dialler;
     private readonly TimeProvider _time;
+    private readonly TokenBucket _chosen;
 
     /// <summary>Every connection to a service, by itself.</summary>
     private readonly ConcurrentDictionary<UpstreamSocket, UpstreamSocket> _open = [];
@@ -86,6 +89,7 @@ internal sealed class UpstreamConnector : IDisposable
         _resolver = resolver;
         _dialler = dialler;
         _time = time;
+        _chosen = DnsQueries.LimitOfChosen(time);
         TlsOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = ChainPolicy(roots), AllowRenegotiation = false };
         snapshots.Changed += EndForbidden;
     }
@@ -102,6 +106,9 @@ internal sealed class UpstreamConnector : IDisposable
     /// <exception cref="UpstreamException">The rules refuse every address, or none answers.</exception>
     public async Task<UpstreamSocket> ConnectAsync(Authority destination, CancellationToken cancellationToken, string? alias = null)
     {
+        // Requests on one connection may be for many hosts, and leave connections to all of them for a while.
+        if (_open.Count >= FileDescriptors.ProxyConnections)
+            throw Failed(RefusalReason.UpstreamUnreachable, $"{destination} is not connected to: this sandbox has {FileDescriptors.ProxyConnections} connections to services already. Close some, or try again in a minute.");
         Route[] routes = await ResolveAsync(destination, alias, cancellationToken);
         using CancellationTokenSource timeout = new(_options.ConnectTimeout, _time);
         using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
@@ -127,6 +134,7 @@ internal sealed class UpstreamConnector : IDisposable
     {
         string? name = destination.IsName ? destination.Host : alias;
         if (destination.IsName && _options.PinnedHosts.TryGetValue(destination.Host, out IPEndPoint? pinned)) return [new Route(name, pinned, destination.Port, IsPinned: true)];
+        if (destination.IsName) CheckLookUp(destination);
         IPAddress[] addresses = destination.Address is { } address ? [address] : await LookUpAsync(destination.Host, cancellationToken);
 
         List<Route> routes = [];
@@ -141,6 +149,15 @@ internal sealed class UpstreamConnector : IDisposable
 
         if (routes.Count > 0) return [.. routes];
         throw new UpstreamException(NetworkRefusal.For(destination, refused, refused.Reason ?? RefusalReason.HostNotAllowed), refused);
+    }
+
+    /// <summary>A name carries as much out where a connection is for it as where it is asked for: the same limits hold.</summary>
+    private void CheckLookUp(Authority destination)
+    {
+        LookUpVerdict verdict = LookUpRules.Judge(_snapshots.Current, destination.Host, DnsType.A);
+        if (verdict is { Action: LookUpAction.Refuse, Network: { Reason: { } reason } network }) throw new UpstreamException(NetworkRefusal.For(destination, network, reason), network);
+        if (verdict.IsChosen && !_resolver.TryGetKept(destination.Host, DnsType.A, out _) && !_chosen.TryTake())
+            throw Failed(RefusalReason.UpstreamUnreachable, $"The name {destination.Host} was not resolved: too many different names under one wildcard of the list were asked for at once. Try again in a few seconds, with fewer at a time.");
     }
 
     /// <summary>What the rules of this moment say of a way to a service.</summary>
@@ -221,6 +238,8 @@ internal static class NetworkRefusal
     {
         RefusalReason.HostDenied => $"{destination} is denied by the sandbox's network rules ({verdict.Rule}). Retrying does not help; ask the owner of the sandbox if it should be reachable.",
         RefusalReason.HostNotAllowed when verdict.Rule == "no rules left" => "Nothing gets out of this sandbox: no SandboxBinding selects it, or its sidecar still waits for the operator. Try again in a minute; if it stays so, ask the owner of the sandbox.",
+        RefusalReason.HostNotAllowed when verdict.Rule == "name too long for a wildcard" =>
+            $"{destination} is too long a name for a wildcard of the sandbox's list: it could carry data out. Ask the owner to name it, or a longer part of it, in allowOut.",
         RefusalReason.HostNotAllowed => $"{destination} is not on the list of destinations that this sandbox may reach. Use one that is, or ask the owner to add it to allowOut.",
         RefusalReason.PrivateAddress => $"{destination} is, or resolves to, a private or special address ({verdict.Rule}), which this sandbox may not reach. " + verdict.Rule switch
         {

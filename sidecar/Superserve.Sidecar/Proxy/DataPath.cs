@@ -188,16 +188,19 @@ internal sealed partial class DataPath(
     }
 
     /// <summary>Step 4, once the first bytes are known.</summary>
-    private async Task HandleAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, FirstBytes first)
+    private Task HandleAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, FirstBytes first) =>
+        HandleAsync(client, connection, snapshot, http, Route(connection, snapshot, first), first.Kind);
+
+    private async Task HandleAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, Handling? handling, FirstBytesKind kind)
     {
-        switch (Route(connection, snapshot, first))
+        switch (handling)
         {
             case Handling.Tunnelled:
                 try
                 {
                     await RelayAsync(client, connection, snapshot, http, judged: true, accept: false);
                 }
-                catch (UpstreamException exception) when (first.Kind == FirstBytesKind.Tls && exception.Verdict.Reason is not null)
+                catch (UpstreamException exception) when (kind == FirstBytesKind.Tls && exception.Verdict.Reason is not null)
                 {
                     // The name is open, and none of its addresses: that is said as it is of a name.
                     Judged(connection, exception.Verdict);
@@ -211,7 +214,7 @@ internal sealed partial class DataPath(
             case Handling.Http:
                 // Each request names its own host; what was said of the address is not what decides.
                 if (!connection.Destination.IsName) (connection.Name, connection.Network) = (null, default);
-                await InspectAsync(client, connection, http, first.Kind);
+                await InspectAsync(client, connection, http, kind);
                 break;
             default:
                 Block(client, connection);
@@ -246,7 +249,8 @@ internal sealed partial class DataPath(
                 Authority named = new(connection.Complete(first.ServerName!), null, destination.Port);
                 NetworkVerdict byName = Check(snapshot, named);
                 // A host that is on no list may still be where a listed address is: then the address is dialled.
-                if (byName is { IsAllowed: false, Reason: RefusalReason.HostNotAllowed } && Check(snapshot, destination) is { IsAllowed: true } byAddress)
+                if (byName is { IsAllowed: false, Reason: RefusalReason.HostNotAllowed }
+                    && snapshot.Network.CheckAddressUnder(named.Host, destination.Address!, destination.Port) is { IsAllowed: true } byAddress)
                 {
                     connection.Name = null;
                     Judged(connection, byAddress);
@@ -342,6 +346,7 @@ internal sealed partial class DataPath(
 
         if (accept) await SendAsync(client, ConnectionEstablished);
         FirstBytes first = default;
+        Handling? handling;
         long passed = 0;
         using (service)
         using (IdleTimeout idle = new(options.IdleTimeout, time))
@@ -350,7 +355,10 @@ internal sealed partial class DataPath(
         {
             tunnel.StartToClient();
             if (!judged) (first, passed) = await WatchFirstBytesAsync(client, service, connection, idle);
-            if (judged || first.Kind == FirstBytesKind.Undecided || Route(connection, snapshot, first) == Handling.Tunnelled)
+            Authority dialled = connection.Destination;
+            handling = judged || first.Kind == FirstBytesKind.Undecided ? Handling.Tunnelled : Route(connection, snapshot, first);
+            // The name that is judged is the name that is dialled: what leads to an address of the sandbox's choice is not for it.
+            if (handling == Handling.Tunnelled && connection.Destination == dialled)
             {
                 try
                 {
@@ -375,7 +383,7 @@ internal sealed partial class DataPath(
             }
         }
 
-        await HandleAsync(client, connection, snapshot, http, first);
+        await HandleAsync(client, connection, snapshot, http, handling, first.Kind);
     }
 
     private static async Task SkipAsync(PipeReader input, long length)
@@ -536,7 +544,7 @@ internal sealed partial class DataPath(
         exchange.Network = Check(snapshot, destination);
         Authority dialled = exchange.Connection.Destination;
         if (exchange.Network.Reason == RefusalReason.HostNotAllowed && !exchange.Network.IsAllowed && exchange.Connection.Handling == Handling.Http && dialled.Address is not null && destination.IsName
-            && Check(snapshot, dialled) is { IsAllowed: true } byAddress)
+            && snapshot.Network.CheckAddressUnder(destination.Host, dialled.Address, dialled.Port) is { IsAllowed: true } byAddress)
         {
             // A host that is on no list, at an address that is on one: the address is dialled.
             exchange.Network = byAddress;
@@ -578,22 +586,20 @@ internal sealed partial class DataPath(
     private NetworkVerdict CheckOpaque(Snapshot snapshot, SandboxConnection connection)
     {
         Authority destination = connection.Destination;
-        NetworkVerdict? refused = null;
-        foreach (string name in names.NamesOf(destination.Address!))
+        IReadOnlyList<string> known = [.. names.NamesOf(destination.Address!).Where(name => !snapshot.IsBound(name, destination.Port))];
+        foreach (string name in known)
         {
-            if (snapshot.IsBound(name, destination.Port)) continue;
             NetworkVerdict byName = snapshot.Network.CheckAddress(name, destination.Address!, destination.Port, isBound: false);
             if (byName.IsAllowed)
             {
                 connection.Name = name;
                 return byName;
             }
-
-            refused ??= byName;
         }
 
-        NetworkVerdict byAddress = Check(snapshot, destination);
-        return byAddress.IsAllowed && refused is { Reason: RefusalReason.HostDenied } denied ? denied : byAddress;
+        foreach (string name in known)
+            if (snapshot.Network.CheckAddressUnder(name, destination.Address!, destination.Port) is { IsAllowed: false, Reason: RefusalReason.HostDenied } denied) return denied;
+        return Check(snapshot, destination);
     }
 
     private static NetworkVerdict Check(Snapshot snapshot, Authority destination) => destination.Address is { } address

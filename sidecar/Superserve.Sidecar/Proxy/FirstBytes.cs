@@ -55,7 +55,7 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
             // Other TLS records, and a hello in the form of SSL 2 (its third byte is 1): some servers take them for a beginning.
             0x14 or 0x15 or 0x17 => new(FirstBytesKind.Malformed),
             >= 0x80 => JudgeSsl2(bytes),
-            (byte)'\r' or (byte)'\n' => JudgeAfterBlankLines(bytes),
+            (byte)'\r' or (byte)'\n' or (byte)' ' or (byte)'\t' => JudgeAfterBlanks(bytes),
             _ => JudgeHttp(bytes),
         };
     }
@@ -80,11 +80,11 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
         return new(start[2] == 1 ? FirstBytesKind.Malformed : FirstBytesKind.Opaque);
     }
 
-    // Servers skip empty lines ahead of a request (RFC 9112 section 2.2), so they do not make it another protocol.
-    private static FirstBytes JudgeAfterBlankLines(in ReadOnlySequence<byte> bytes)
+    // Servers skip empty lines ahead of a request (RFC 9112 section 2.2), and some any white space, so it is no other protocol by that.
+    private static FirstBytes JudgeAfterBlanks(in ReadOnlySequence<byte> bytes)
     {
         SequenceReader<byte> reader = new(bytes);
-        reader.AdvancePastAny((byte)'\r', (byte)'\n');
+        reader.AdvancePastAny((byte)'\r', (byte)'\n', (byte)' ', (byte)'\t');
         if (!reader.End) return JudgeHttp(bytes.Slice(reader.Position));
         return new(reader.Consumed < MaxBlankLength ? FirstBytesKind.Undecided : FirstBytesKind.Malformed);
     }
@@ -141,13 +141,17 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
         if (!reader.TryVector16(out ReadOnlySpan<byte> extensions)) return new(FirstBytesKind.Malformed);
 
         Reader list = new(extensions);
+        FirstBytes? named = null;
         while (!list.IsEmpty)
         {
             if (!list.TryUInt16(out int type) || !list.TryVector16(out ReadOnlySpan<byte> body)) return new(FirstBytesKind.Malformed);
-            if (type == 0) return JudgeServerName(body);
+            if (type != 0) continue;
+            // Which of several counts depends on who reads them.
+            if (named is not null) return new(FirstBytesKind.Malformed);
+            named = JudgeServerName(body);
         }
 
-        return new(FirstBytesKind.Tls);
+        return named ?? new(FirstBytesKind.Tls);
     }
 
     // RFC 6066 section 3.
@@ -156,7 +160,7 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
         Reader reader = new(extension);
         if (!reader.TryVector16(out ReadOnlySpan<byte> names)) return new(FirstBytesKind.Malformed);
         Reader list = new(names);
-        if (!list.TryByte(out int type) || type != 0 || !list.TryVector16(out ReadOnlySpan<byte> name) || name.Length > HostName.MaxLength + 1) return new(FirstBytesKind.Malformed);
+        if (!list.TryByte(out int type) || type != 0 || !list.TryVector16(out ReadOnlySpan<byte> name) || !list.IsEmpty || name.Length > HostName.MaxLength + 1) return new(FirstBytesKind.Malformed);
         Span<char> text = stackalloc char[name.Length];
         for (int i = 0; i < name.Length; i++) text[i] = (char)name[i];
         return HostName.TryCanonicalize(text, out string? canonical) ? new(FirstBytesKind.Tls, canonical)
@@ -176,15 +180,16 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
             int common = Math.Min(text.Length, Http2Preface.Length);
             if (text[..common].SequenceEqual(Http2Preface[..common])) return new(common == Http2Preface.Length ? FirstBytesKind.Http2 : FirstBytesKind.Undecided);
 
-            // A request line is METHOD SP target SP HTTP/x.y; other text protocols end their first line otherwise.
+            // A request line is METHOD SP target SP HTTP/x.y, and some servers take other blanks; other text protocols have no such word.
             int end = text.IndexOf((byte)'\n');
             ReadOnlySpan<byte> line = (end < 0 ? text : text[..end]).TrimEnd((byte)'\r');
-            int space = line.IndexOf((byte)' ');
-            if ((space < 0 ? line : line[..space]).ContainsAnyExcept(TokenBytes)) return new(FirstBytesKind.Opaque);
-            if (end < 0) return new(text.Length < MaxRequestLineLength ? FirstBytesKind.Undecided : IsKnownMethod(line) ? FirstBytesKind.Http1 : FirstBytesKind.Opaque);
-            if (space <= 0) return new(FirstBytesKind.Opaque);
-            int last = line.LastIndexOf((byte)' ');
-            return new(IsKnownMethod(line) || line[(last + 1)..].StartsWith("HTTP/"u8) ? FirstBytesKind.Http1 : FirstBytesKind.Opaque);
+            int blank = line.IndexOfAny((byte)' ', (byte)'\t');
+            if ((blank < 0 ? line : line[..blank]).ContainsAnyExcept(TokenBytes)) return new(FirstBytesKind.Opaque);
+            if (end < 0 && text.Length < MaxRequestLineLength) return new(FirstBytesKind.Undecided);
+            if (blank < 0) return new(FirstBytesKind.Opaque);
+            ReadOnlySpan<byte> rest = line[(blank + 1)..];
+            bool isRequest = IsKnownMethod(line) || (end < 0 ? rest.StartsWith("/"u8) || rest.StartsWith("http"u8) : rest.IndexOf("HTTP/"u8) >= 0);
+            return new(isRequest ? FirstBytesKind.Http1 : FirstBytesKind.Opaque);
         }
         finally
         {
@@ -196,9 +201,14 @@ internal readonly record struct FirstBytes(FirstBytesKind Kind, string? ServerNa
 
     private static readonly SearchValues<byte> TokenBytes = SearchValues.Create("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"u8);
 
-    private static bool IsKnownMethod(ReadOnlySpan<byte> line) =>
-        line.StartsWith("GET "u8) || line.StartsWith("POST "u8) || line.StartsWith("PUT "u8) || line.StartsWith("HEAD "u8) || line.StartsWith("DELETE "u8)
-        || line.StartsWith("PATCH "u8) || line.StartsWith("OPTIONS "u8) || line.StartsWith("TRACE "u8) || line.StartsWith("CONNECT "u8);
+    private static bool IsKnownMethod(ReadOnlySpan<byte> line)
+    {
+        int blank = line.IndexOfAny((byte)' ', (byte)'\t');
+        if (blank < 0) return false;
+        ReadOnlySpan<byte> method = line[..blank];
+        return method.SequenceEqual("GET"u8) || method.SequenceEqual("POST"u8) || method.SequenceEqual("PUT"u8) || method.SequenceEqual("HEAD"u8) || method.SequenceEqual("DELETE"u8)
+            || method.SequenceEqual("PATCH"u8) || method.SequenceEqual("OPTIONS"u8) || method.SequenceEqual("TRACE"u8) || method.SequenceEqual("CONNECT"u8);
+    }
 
     private ref struct Reader(ReadOnlySpan<byte> bytes)
     {

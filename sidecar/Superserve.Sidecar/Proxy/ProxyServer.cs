@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -13,13 +14,11 @@ namespace Superserve.Sidecar.Proxy;
 /// <summary>The listeners of the proxy, explicit and transparent, on Kestrel without any of its hosting.</summary>
 internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, IServiceProvider services) : IHostedService, IDisposable
 {
-    /// <summary>A sandbox that opens more is refused the next, and the ones it has go on.</summary>
-    private const int MaxConnections = 8192;
-
     /// <summary>What a connection may hold of bytes that the other side does not take.</summary>
     private const int BufferLength = 128 * 1024;
 
     private KestrelServer? _server;
+    private int _connections;
 
     /// <summary>Whether connections are accepted.</summary>
     public bool IsListening { get; private set; }
@@ -31,9 +30,9 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         kestrel.RequestHeaderEncodingSelector = static _ => Encoding.Latin1;
         kestrel.ResponseHeaderEncodingSelector = static _ => Encoding.Latin1;
         KestrelServerLimits limits = kestrel.Limits;
-        int connections = (int)Math.Clamp((FileDescriptors.Limit - FileDescriptors.Own) / FileDescriptors.PerConnection, 16, MaxConnections);
-        limits.MaxConcurrentConnections = connections;
-        limits.MaxConcurrentUpgradedConnections = connections;
+        // This one counts for each listener by itself; WithinLimitAsync counts for all together.
+        limits.MaxConcurrentConnections = FileDescriptors.ProxyConnections;
+        limits.MaxConcurrentUpgradedConnections = FileDescriptors.ProxyConnections;
         limits.MaxRequestLineSize = 32 * 1024;
         limits.MaxRequestBufferSize = 2 * BufferLength;
         limits.MaxResponseBufferSize = BufferLength;
@@ -71,13 +70,13 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         void ServeExplicit(ListenOptions listener)
         {
             listener.Protocols = HttpProtocols.Http1AndHttp2;
-            listener.Use(http => client => dataPath.OnExplicitConnectionAsync(client, http));
+            listener.Use(http => client => WithinLimitAsync(client, () => dataPath.OnExplicitConnectionAsync(client, http)));
         }
 
         void ServeTransparent(ListenOptions listener)
         {
             listener.Protocols = HttpProtocols.Http1AndHttp2;
-            listener.Use(http => client => dataPath.OnTransparentConnectionAsync(client, http));
+            listener.Use(http => client => WithinLimitAsync(client, () => dataPath.OnTransparentConnectionAsync(client, http)));
         }
     }
 
@@ -89,6 +88,20 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
 
     public void Dispose() => _server?.Dispose();
 
+    /// <summary>A sandbox that opens more is refused the next, and the ones it has go on.</summary>
+    private async Task WithinLimitAsync(ConnectionContext client, Func<Task> handleAsync)
+    {
+        try
+        {
+            if (Interlocked.Increment(ref _connections) <= FileDescriptors.ProxyConnections) await handleAsync();
+            else client.Abort();
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _connections);
+        }
+    }
+
     /// <summary>Why an address cannot be listened on, and what to do.</summary>
     internal static string Cannot(IPEndPoint address, string field, Exception exception) =>
         IsTaken(exception)
@@ -96,6 +109,6 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
             : $"{field}: {address} cannot be listened on ({(exception.InnerException ?? exception).GetType().Name}). Set {field} to an address of this machine.";
 
     private static bool IsTaken(Exception exception) =>
-        exception is IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } or Microsoft.AspNetCore.Connections.AddressInUseException
+        exception is IOException { InnerException: AddressInUseException } or AddressInUseException
             || exception is SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse };
 }

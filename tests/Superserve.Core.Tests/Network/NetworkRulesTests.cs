@@ -28,6 +28,21 @@ public sealed class NetworkRulesTests
         Assert.False(rules.IsStrict);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void An_address_that_one_policy_lists_opens_no_name_that_another_denies(bool isListFirst)
+    {
+        NetworkPolicy list = Rules.Policy(allow: ["140.82.112.0/20"]), deny = Rules.Policy(deny: ["evil.example.org"]);
+        NetworkRules rules = isListFirst ? Rules.Of(list, deny) : Rules.Of(deny, list);
+        IPAddress address = IPAddress.Parse(Public);
+        AssertRefused(rules.CheckAddressUnder("evil.example.org", address, 443), RefusalReason.HostDenied, "denyOut evil.example.org");
+        AssertAllowed(rules.CheckAddressUnder("other.example.org", address, 443), "allowOut 140.82.112.0/20");
+        Assert.False(rules.CheckAddressUnder("other.example.org", IPAddress.Parse("93.184.216.34"), 443).IsAllowed);
+        AssertRefused(rules.CheckAddressUnder("web.agents.svc.cluster.local", address, 443), RefusalReason.PrivateAddress, "cluster domain");
+        AssertLogged(Rules.Of(list, Rules.Policy(deny: ["evil.example.org"], mode: NetworkMode.LogOnly)).CheckAddressUnder("evil.example.org", address, 443), RefusalReason.HostDenied, "denyOut evil.example.org");
+    }
+
     [Fact]
     public void After_the_last_binding_nothing_gets_out()
     {
