@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that the programs are there that building (build), demo and tests (test), the tests of a sandbox's clients (clients) and
-# the images (images) need.
+# Makes sure that the programs are there that building (build), demo and tests (test), the tests of a sandbox's clients (clients),
+# measuring (bench) and the images (images) need.
 # On Debian as root, what is missing is installed; elsewhere it is named, and the script fails.
 set -euo pipefail
 
@@ -9,11 +9,13 @@ declare -A package=(
   [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux [unshare]=util-linux [mount]=mount
   [readelf]=binutils [ip]=iproute2 [nft]=nftables [sysctl]=procps
   [git]=git [apt-get]=apt [dpkg-deb]=dpkg [node]=nodejs [ssh-keyscan]=openssh-client [dropbear]=dropbear-bin [redis-cli]=redis-tools [python3-websocket]=python3-websocket
+  [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
   [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl"
   [clients]="git apt-get dpkg-deb node ssh-keyscan dropbear redis-cli python3-websocket"
+  [bench]="nginx ngx_stream_module.so"
   [images]="readelf python3 curl openssl unshare ip"
 )
 
@@ -26,6 +28,7 @@ has_tools() { { [ -n "${SUPERSERVE_KUBECTL:-}" ] || [ -x "$tools/kubectl" ]; } &
 is_there() {
   case $1 in
     zlib.h) [ -e /usr/include/zlib.h ] ;;
+    ngx_stream_module.so) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || [ -e /etc/ssl/cert.pem ] ;;
     # Of the system's Python, which the tests use whatever else is on the PATH.
     python3-websocket) PATH=/usr/bin:/bin python3 -c 'import websocket' 2>/dev/null ;;

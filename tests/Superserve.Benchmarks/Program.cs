@@ -3,11 +3,22 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Superserve.Benchmarks;
+using Superserve.Benchmarks.Network;
 using Superserve.Testing;
 
-// usage: Superserve.Benchmarks [--streams 10000]: the most simulated sidecars. With another number the page is not written.
+// usage: Superserve.Benchmarks [--streams 10000 | --network]: the most simulated sidecars, or the section about connections alone.
+// With an option the page is not written.
 int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
 StringBuilder report = new();
+if (args is [] or ["--network"]) await NetworkBench.RunAsync(Say);
+if (args is ["--network"])
+{
+    Console.WriteLine(await FillAsync("Network/section.md", report.ToString()));
+    return;
+}
+
+string connections = report.ToString();
+report.Clear();
 await using BenchCluster cluster = new();
 await cluster.StartAsync();
 Say($"| figure | p50 | p99 | most |");
@@ -59,8 +70,7 @@ Say("");
 Say("| connected sandboxes | operator's memory, MB | processor while nothing changes, % of one core | to admit and connect, s |");
 Say("|---|---|---|---|");
 foreach (string line in usage) Say(line);
-string head = await File.ReadAllTextAsync(Repository.PathTo("tests/Superserve.Benchmarks/head.md"));
-if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), head.Replace("{{machine}}", Machine(), StringComparison.Ordinal).Replace("{{figures}}", report.ToString().TrimEnd(), StringComparison.Ordinal));
+if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), await FillAsync("head.md", report.ToString()) + "\n" + await FillAsync("Network/section.md", connections));
 
 void Say(string line)
 {
@@ -70,6 +80,12 @@ void Say(string line)
 
 void Row(string what, double[] sorted) =>
     Say(string.Create(CultureInfo.InvariantCulture, $"| {what} | {sorted[sorted.Length / 2]:0.0} | {sorted[(int)(sorted.Length * 0.99)]:0.0} | {sorted[^1]:0.0} |"));
+
+async Task<string> FillAsync(string template, string figures) =>
+    (await File.ReadAllTextAsync(Repository.PathTo($"tests/Superserve.Benchmarks/{template}")))
+    .Replace("{{machine}}", Machine(), StringComparison.Ordinal)
+    .Replace("{{command}}", args.Length == 0 ? "make bench" : "dotnet run --project tests/Superserve.Benchmarks -c Release -- --network", StringComparison.Ordinal)
+    .Replace("{{figures}}", figures.TrimEnd(), StringComparison.Ordinal);
 
 static string Machine() =>
     $"{Environment.ProcessorCount} cores, {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1e9:0} GB, Linux {Environment.OSVersion.Version}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSArchitecture}";

@@ -112,6 +112,9 @@ public sealed class RunningProgram : IAsyncDisposable
         _reading = ReadLinesAsync();
     }
 
+    /// <summary>Its process id: what starts a program in a namespace, or with fewer privileges, becomes that program.</summary>
+    public int Id => _process.Id;
+
     /// <summary>The lines that it has printed so far.</summary>
     public IReadOnlyList<string> Lines
     {
