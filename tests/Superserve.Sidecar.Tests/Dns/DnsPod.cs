@@ -80,13 +80,6 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
     /// <summary>What is in force.</summary>
     public NetworkRules Rules { get; set; }
 
-    /// <summary>Nobody is told here.</summary>
-    public event Action? Changed
-    {
-        add { }
-        remove { }
-    }
-
     public Snapshot Current => new(1, DateTimeOffset.UnixEpoch, "agents/research-0", [Bound()], Rules, Interception.All, []);
 
     /// <summary>The labels of each query that was counted.</summary>
