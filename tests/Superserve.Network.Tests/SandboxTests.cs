@@ -26,6 +26,7 @@ public sealed class SandboxTests
     [InlineData("https://other.example.net/", "https 2a45:83:1::2 other.example.net / -", "tunnelled")]
     [InlineData("https://free.example.net:8443/", "https 45.83.1.2 free.example.net:8443 / -", "tunnelled")]
     [InlineData("http://free.example.net/", "http 45.83.1.2 free.example.net / -", "http")]
+    [InlineData("http://[::ffff:45.83.1.2]/", "http 45.83.1.2 45.83.1.2 / -", "http")]
     [InlineData("http://45.83.1.2/", "http 45.83.1.2 45.83.1.2 / -", "http")]
     [InlineData("https://45.83.1.2/", "https 45.83.1.2 45.83.1.2 / -", "tunnelled")]
     public async Task Other_hosts_are_reached_as_they_are(string url, string reached, string handling)

@@ -551,7 +551,7 @@ internal sealed partial class DataPath(
             exchange.Destination = destination = dialled;
         }
 
-        if (exchange.Connection.Dialled is not null && Authority.TryParse(exchange.Context.Request.Host.Value, destination.Port, out Authority sent) && sent.Host != destination.Host)
+        if (exchange.Connection.Dialled is not null && Authority.TryParse(exchange.Context.Request.Host.Value, destination.Port, out Authority sent) && sent.IsName && sent.Host != destination.Host)
             exchange.HostHeader = sent.Port == destination.Port && sent.Port == (exchange.Connection.Handling == Handling.Intercepted ? 443 : 80) ? sent.Host : sent.ToString();
 
         // 7. Does it carry a stand-in, and may it? Asked even of a refused destination, so that the audit log knows.
