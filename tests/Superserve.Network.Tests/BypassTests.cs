@@ -317,6 +317,17 @@ public sealed class BypassTests
     }
 
     [Fact]
+    public async Task New_rules_end_a_conversation_in_which_only_the_service_has_spoken()
+    {
+        await using Sandbox sandbox = await Sandbox.StartAsync();
+        RunningProgram client = sandbox.Network.StartSandbox("s = create_connection(('45.83.1.2', 21), 20); print(s.recv(100)); attempt('then', lambda: s.recv(100))");
+        await client.LineAsync(line => line.Contains("220 hello", StringComparison.Ordinal), "the greeting");
+        sandbox.SetNetwork("""{"denyOut": ["45.83.1.0/24"]}""");
+        Assert.Equal("then ECONNRESET", await client.LineAsync(line => line.StartsWith("then", StringComparison.Ordinal), "its end"));
+        Assert.Equal("blocked", (string?)(await sandbox.EventAsync("port", "21"))["verdict"]);
+    }
+
+    [Fact]
     public async Task Another_resolver_is_not_to_be_had()
     {
         await using Sandbox sandbox = await Sandbox.StartAsync();

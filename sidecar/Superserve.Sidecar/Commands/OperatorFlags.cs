@@ -62,7 +62,8 @@ internal static class OperatorFlags
     {
         if (!Authority.TryParse(result.GetValue(Operator), defaultPort: -1, out Authority address) || address.Port < 1)
             throw new UsageException("--operator: write a host and a port, as superserve-operator.superserve.svc:9443.");
-        if (!Enum.TryParse(result.GetRequiredValue(Capture), out CaptureMode capture) || !Enum.IsDefined(capture)) throw new UsageException("--capture: write Transparent or Explicit.");
+        // By name alone: the enumeration's numbers are nobody's to write.
+        if (!Enum.TryParse(result.GetRequiredValue(Capture), out CaptureMode capture) || capture.ToString() != result.GetRequiredValue(Capture)) throw new UsageException("--capture: write Transparent or Explicit.");
 
         string proxy = result.GetRequiredValue(ProxyAddress);
         SandboxIdentity sandbox = new(Required("POD_NAMESPACE", "metadata.namespace"), Required("POD_NAME", "metadata.name"), Required("POD_UID", "metadata.uid"));

@@ -354,7 +354,18 @@ internal sealed partial class DataPath(
         using (Tunnel tunnel = new(client.Transport.Input, SocketOf(client), service, connection, idle))
         {
             tunnel.StartToClient();
-            if (!judged) (first, passed) = await WatchFirstBytesAsync(client, service, connection, idle);
+            try
+            {
+                if (!judged) (first, passed) = await WatchFirstBytesAsync(client, service, connection, idle);
+            }
+            catch when (service.EndedBy is { } verdict)
+            {
+                connection.Network = verdict;
+                Block(client, connection);
+                await tunnel.StopAsync();
+                return;
+            }
+
             Authority dialled = connection.Destination;
             handling = judged || first.Kind == FirstBytesKind.Undecided ? Handling.Tunnelled : Route(connection, snapshot, first);
             // The name that is judged is the name that is dialled: what leads to an address of the sandbox's choice is not for it.
@@ -551,7 +562,7 @@ internal sealed partial class DataPath(
             exchange.Destination = destination = dialled;
         }
 
-        if (exchange.Connection.Dialled is not null && Authority.TryParse(exchange.Context.Request.Host.Value, destination.Port, out Authority sent) && sent.IsName && sent.Host != destination.Host)
+        if (exchange.Connection.Dialled is not null && exchange.Context.Request.Host.Value != destination.Host && Authority.TryParse(exchange.Context.Request.Host.Value, destination.Port, out Authority sent) && sent.IsName && sent.Host != destination.Host)
             exchange.HostHeader = sent.Port == destination.Port && sent.Port == (exchange.Connection.Handling == Handling.Intercepted ? 443 : 80) ? sent.Host : sent.ToString();
 
         // 7. Does it carry a stand-in, and may it? Asked even of a refused destination, so that the audit log knows.

@@ -25,7 +25,8 @@ internal static class RequestAuthority
         bool hasHost = Authority.TryParse(context.Request.Host.Value, port, out Authority host);
         // A connection to a mapped address goes to the IPv4 address.
         if (connection.Dialled is not null && host.Address is { IsIPv4MappedToIPv6: true } mapped) host = new Authority(mapped.MapToIPv4().ToString(), mapped.MapToIPv4(), host.Port);
-        if (hasHost && host.IsName) host = host with { Host = connection.Complete(host.Host) };
+        // What the connection is for already needs no completing, and no look into what DNS gave since.
+        if (hasHost && host.IsName && host.Host != destination.Host) host = host with { Host = connection.Complete(host.Host) };
 
         if (!target.StartsWith('/'))
         {

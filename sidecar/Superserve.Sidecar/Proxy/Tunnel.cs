@@ -19,7 +19,24 @@ internal sealed class Tunnel(PipeReader clientInput, Socket client, Socket servi
     public bool HasReceived => connection.BytesReceived > 0;
 
     /// <summary>Begins to pass on what the service sends, ahead of a word of the client: some protocols start so.</summary>
-    public void StartToClient() => _toClient = ToClientAsync();
+    public void StartToClient()
+    {
+        _toClient = StartAsync();
+
+        async Task StartAsync()
+        {
+            try
+            {
+                await ToClientAsync();
+            }
+            catch
+            {
+                // Who waits for the client's first word would wait for a service that is gone.
+                idle.Stop();
+                throw;
+            }
+        }
+    }
 
     /// <summary>Passes bytes both ways until both ends are done.</summary>
     public async Task RunAsync()

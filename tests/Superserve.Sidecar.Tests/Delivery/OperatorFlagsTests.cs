@@ -55,6 +55,7 @@ public sealed class OperatorFlagsTests
     [Theory]
     [InlineData("--operator operator", "--operator: write a host and a port")]
     [InlineData("--operator o:1 --capture Both", "--capture: write Transparent or Explicit")]
+    [InlineData("--operator o:1 --capture 1", "--capture: write Transparent or Explicit")]
     [InlineData("--operator o:1 --proxy-address 0.0.0.0:16002", "loopback alone")]
     [InlineData("--operator o:1 --proxy-address *:16002", "loopback alone")]
     [InlineData("--operator o:1 --proxy-address localhost", "--proxy-address: write an address and a port")]
