@@ -66,6 +66,32 @@ public sealed class ScrubPatterns
         }
     }
 
+    /// <summary>Appends a header's value with every form replaced; false where there is none.</summary>
+    public bool ScrubHeader(ReadOnlySpan<byte> value, IBufferWriter<byte> output)
+    {
+        int copied = 0;
+        int at = 0;
+        long comparisons = 0;
+        while (!_headers.IsEmpty && _headers.Next(value, ref at, value.Length, final: true, out ScrubMatch match, ref comparisons) == MatchState.Found)
+        {
+            output.Write(value[copied..at]);
+            output.Write(match.Replacement);
+            at += match.Length;
+            copied = at;
+        }
+
+        output.Write(value[copied..]);
+        return copied > 0;
+    }
+
+    /// <summary>Whether a header's name or value holds a form.</summary>
+    public bool IsInHeader(ReadOnlySpan<byte> text)
+    {
+        int at = 0;
+        long comparisons = 0;
+        return !_headers.IsEmpty && _headers.Next(text, ref at, text.Length, final: true, out _, ref comparisons) == MatchState.Found;
+    }
+
     private string Scrub(string value, ReadOnlySpan<byte> bytes)
     {
         StringBuilder? scrubbed = null;

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Delivery;
+using Superserve.Sidecar.Proxy;
 
 namespace Superserve.Sidecar.Commands;
 
@@ -23,6 +24,7 @@ internal static partial class RunCommand
 
     private static WebApplication Build(ParseResult result, string? configurationFile, LogLevel logLevel)
     {
+        SocketThreads.RunInline();
         bool isInPod = result.GetResult(OperatorFlags.Operator) is not null;
         if (configurationFile is not null == isInPod) throw new UsageException("run needs either --config FILE, for local mode, or --operator HOST:PORT, in a pod.");
         if (configurationFile is null)

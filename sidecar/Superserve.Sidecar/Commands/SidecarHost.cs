@@ -7,6 +7,7 @@ using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Dns;
 using Superserve.Sidecar.Events;
 using Superserve.Sidecar.Forwarding;
+using Superserve.Sidecar.Http1;
 using Superserve.Sidecar.Metrics;
 using Superserve.Sidecar.Proxy;
 using Superserve.Sidecar.Trust;
@@ -61,7 +62,9 @@ internal static class SidecarHost
         services.AddSingleton<NameMemory>();
         services.AddSingleton<Dialler>();
         services.AddSingleton<UpstreamConnector>();
-        services.AddSingleton<Forwarder>();
+        services.AddSingleton<ServiceConnections>();
+        services.AddSingleton<Http1Forwarder>();
+        services.AddSingleton<Http2Forwarder>();
         services.AddSingleton<AddressNames>();
         services.AddSingleton<TrafficLog>();
         services.AddSingleton<IDroppedTrafficSink>(provider => provider.GetRequiredService<TrafficLog>());

@@ -17,6 +17,12 @@ internal sealed partial class EventLog : BackgroundService
 
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
+    /// <summary>
+    /// After a batch the next one gathers for this long: to wake a thread for every event costs more than the event. Of the
+    /// system's clock, since it is about the load of the machine.
+    /// </summary>
+    private static readonly TimeSpan GatheringTime = TimeSpan.FromMilliseconds(20);
+
     /// <summary>For what is still queued when the process ends.</summary>
     private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(3);
 
@@ -97,6 +103,7 @@ internal sealed partial class EventLog : BackgroundService
         {
             more = await _wake.Reader.WaitToReadAsync(CancellationToken.None);
             _wake.Reader.TryRead(out _);
+            if (log is not null) await Task.WhenAny(Task.Delay(GatheringTime, TimeProvider.System, CancellationToken.None), _stopping.Task);
             while (Take(lines))
             {
                 // A full disk or a lost directory: the lines are kept and tried again, while new ones wait in the queues.

@@ -42,7 +42,7 @@ internal abstract class BodyStream : Stream
 }
 
 /// <summary>The request's body, counted; at its end, its trailers are looked at. They are not forwarded.</summary>
-internal sealed class RequestStream(Stream inner, Exchange exchange) : BodyStream
+internal sealed class RequestStream(Stream inner, Exchange exchange, HttpContext context) : BodyStream
 {
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -54,7 +54,7 @@ internal sealed class RequestStream(Stream inner, Exchange exchange) : BodyStrea
 
     private void CheckTrailers()
     {
-        if (exchange.Context.Features.Get<IHttpRequestTrailersFeature>() is not { Available: true } feature) return;
+        if (context.Features.Get<IHttpRequestTrailersFeature>() is not { Available: true } feature) return;
         foreach ((string name, Microsoft.Extensions.Primitives.StringValues values) in feature.Trailers)
         {
             if (!exchange.Snapshot.HoldsStandIn(values.ToString())) continue;

@@ -97,6 +97,15 @@ internal sealed class UpstreamConnector : IDisposable
     /// <summary>How a service's certificate is verified.</summary>
     public SslClientAuthenticationOptions TlsOptions { get; }
 
+    /// <summary>The same for one connection.</summary>
+    public SslClientAuthenticationOptions ClientAuthentication(string serverName, List<SslApplicationProtocol> protocols) => new()
+    {
+        TargetHost = serverName,
+        ApplicationProtocols = protocols,
+        CertificateChainPolicy = TlsOptions.CertificateChainPolicy,
+        AllowRenegotiation = false,
+    };
+
     public void Dispose() => _snapshots.Changed -= EndForbidden;
 
     /// <summary>Connects to a destination.</summary>

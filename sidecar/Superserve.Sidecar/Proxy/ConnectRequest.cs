@@ -30,29 +30,29 @@ internal static class ConnectRequest
     /// <summary>Reads the head of a request. Its headers are the proxy's own and mean nothing here.</summary>
     /// <param name="bytes">What has arrived so far.</param>
     /// <param name="destination">Where to; set when complete.</param>
-    /// <param name="end">Behind the head; set when complete.</param>
-    public static ConnectStatus TryRead(in ReadOnlySequence<byte> bytes, out Authority destination, out SequencePosition end)
+    /// <param name="length">Of the head; set when complete.</param>
+    public static ConnectStatus TryRead(in ReadOnlySequence<byte> bytes, out Authority destination, out int length)
     {
         destination = default;
-        end = bytes.Start;
-        int length = (int)Math.Min(bytes.Length, MaxHeadLength);
-        byte[] head = ArrayPool<byte>.Shared.Rent(Math.Max(length, Method.Length));
+        length = 0;
+        int available = (int)Math.Min(bytes.Length, MaxHeadLength);
+        byte[] head = ArrayPool<byte>.Shared.Rent(Math.Max(available, Method.Length));
         try
         {
-            bytes.Slice(0, length).CopyTo(head);
-            ReadOnlySpan<byte> text = head.AsSpan(0, length);
-            int common = Math.Min(length, Method.Length);
+            bytes.Slice(0, available).CopyTo(head);
+            ReadOnlySpan<byte> text = head.AsSpan(0, available);
+            int common = Math.Min(available, Method.Length);
             if (!text[..common].SequenceEqual(Method[..common])) return ConnectStatus.Other;
 
             int blank = text.IndexOf("\r\n\r\n"u8);
-            if (blank < 0) return length < MaxHeadLength ? ConnectStatus.Incomplete : ConnectStatus.Malformed;
+            if (blank < 0) return available < MaxHeadLength ? ConnectStatus.Incomplete : ConnectStatus.Malformed;
             if (HasBareLineFeed(text[..(blank + 2)])) return ConnectStatus.Malformed;
             ReadOnlySpan<byte> line = text[Method.Length..text.IndexOf("\r\n"u8)];
             int space = line.IndexOf((byte)' ');
             if (space <= 0 || line[(space + 1)..] is not [(byte)'H', (byte)'T', (byte)'T', (byte)'P', (byte)'/', (byte)'1', (byte)'.', (byte)'0' or (byte)'1']) return ConnectStatus.Malformed;
             // The port is required; a default would be a guess about what the client means to speak.
             if (!Authority.TryParse(Encoding.Latin1.GetString(line[..space]), defaultPort: 0, out destination) || destination.Port == 0) return ConnectStatus.Malformed;
-            end = bytes.GetPosition(blank + 4);
+            length = blank + 4;
             return ConnectStatus.Complete;
         }
         finally

@@ -1,13 +1,14 @@
-using System.IO.Pipelines;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using System.Security.Authentication;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
+using Microsoft.Extensions.Primitives;
 using Superserve.Core.Events;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
@@ -16,6 +17,7 @@ using Superserve.Core.Swapping;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Forwarding;
+using Superserve.Sidecar.Http1;
 using Superserve.Sidecar.Trust;
 
 namespace Superserve.Sidecar.Proxy;
@@ -38,8 +40,8 @@ namespace Superserve.Sidecar.Proxy;
 ///      ├───────────────────────────────────►│ 5 authority     RequestAuthority                  │
 ///      │                                    │ 6 network rules, once more: they may have changed │
 ///      │                                    │ 7 swap decision Swap.Decide                       │
-///      │                                    │ 8 forward       Forwarder, UpstreamConnector ─────►│ addresses are
-///      │◄───────────────────────────────────┤ 9 scrub         ScrubbingStream ◄─────────────────┤ checked here
+///      │                                    │ 8 forward       Http1Forwarder, Http2Forwarder ──►│ UpstreamConnector
+///      │◄───────────────────────────────────┤ 9 scrub         AnswerFields, BodyScrubber ◄──────┤ checks addresses
 ///      │                                    │10 event, metrics                                  │
 /// </code>
 /// Every refusal is made by one of steps 2, 4, 5, 6, 7 or 8; what none refuses is forwarded. Each connection and each request
@@ -48,7 +50,8 @@ namespace Superserve.Sidecar.Proxy;
 internal sealed partial class DataPath(
     ISnapshotSource snapshots,
     UpstreamConnector connector,
-    Forwarder forwarder,
+    Http1Forwarder http1,
+    Http2Forwarder http2,
     LeafCertificates certificates,
     AddressNames names,
     TrafficLog log,
@@ -76,7 +79,7 @@ internal sealed partial class DataPath(
     // ---- connections ----------------------------------------------------------------------------------------------------
 
     /// <summary>A connection to the explicit proxy: CONNECT, or HTTP requests in absolute form.</summary>
-    public Task OnExplicitConnectionAsync(ConnectionContext client, ConnectionDelegate http) =>
+    public Task OnExplicitConnectionAsync(ClientConnection client, ConnectionDelegate http) =>
         OnConnectionAsync(client, new SandboxConnection(time.GetTimestamp()), async (connection, snapshot) =>
         {
             // 1. Where to?
@@ -88,7 +91,8 @@ internal sealed partial class DataPath(
                     await OnConnectAsync(client, connection, snapshot, http);
                     break;
                 case (ConnectStatus.Other, _):
-                    await http(client);
+                    // Requests in absolute form.
+                    await ServeHttp1Async(client, client.Stream);
                     break;
                 default:
                     await SendAsync(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"u8.ToArray());
@@ -97,10 +101,10 @@ internal sealed partial class DataPath(
         });
 
     /// <summary>A connection that the rules of the pod's network redirected here on its way to somewhere else.</summary>
-    public Task OnTransparentConnectionAsync(ConnectionContext client, ConnectionDelegate http)
+    public Task OnTransparentConnectionAsync(ClientConnection client, ConnectionDelegate http)
     {
         // 1. Where to?
-        bool isRedirected = OriginalDestination.TryRead(SocketOf(client), out IPEndPoint? original);
+        bool isRedirected = OriginalDestination.TryRead(client.Socket, out IPEndPoint? original);
         IPEndPoint dialled = original ?? (IPEndPoint)client.LocalEndPoint!;
         SandboxConnection started = new(time.GetTimestamp())
         {
@@ -134,9 +138,10 @@ internal sealed partial class DataPath(
         });
     }
 
-    private async Task OnConnectionAsync(ConnectionContext client, SandboxConnection connection, Func<SandboxConnection, Snapshot, Task> handleAsync)
+    private async Task OnConnectionAsync(ClientConnection client, SandboxConnection connection, Func<SandboxConnection, Snapshot, Task> handleAsync)
     {
         client.Features.Set(connection);
+        client.Stream.Connection = connection;
         log.Opened();
         Snapshot snapshot = snapshots.Current;
         try
@@ -161,7 +166,7 @@ internal sealed partial class DataPath(
         }
     }
 
-    private async Task OnConnectAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http)
+    private async Task OnConnectAsync(ClientConnection client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http)
     {
         Authority destination = connection.Destination;
 
@@ -188,10 +193,10 @@ internal sealed partial class DataPath(
     }
 
     /// <summary>Step 4, once the first bytes are known.</summary>
-    private Task HandleAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, FirstBytes first) =>
+    private Task HandleAsync(ClientConnection client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, FirstBytes first) =>
         HandleAsync(client, connection, snapshot, http, Route(connection, snapshot, first), first.Kind);
 
-    private async Task HandleAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, Handling? handling, FirstBytesKind kind)
+    private async Task HandleAsync(ClientConnection client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, Handling? handling, FirstBytesKind kind)
     {
         switch (handling)
         {
@@ -273,20 +278,19 @@ internal sealed partial class DataPath(
         (connection.Verdict, connection.Error) = verdict.IsAllowed ? (ConnectionVerdict.Allowed, null) : (ConnectionVerdict.Blocked, verdict.Reason);
     }
 
-    private static void Block(ConnectionContext client, SandboxConnection connection)
+    private static void Block(ClientConnection client, SandboxConnection connection)
     {
         connection.Verdict = ConnectionVerdict.Blocked;
         connection.Error = connection.Network.Reason ?? RefusalReason.RequestDenied;
         client.Abort();
     }
 
-    private async Task InterceptAsync(ConnectionContext client, SandboxConnection connection, ConnectionDelegate http)
+    private async Task InterceptAsync(ClientConnection client, SandboxConnection connection, ConnectionDelegate http)
     {
         connection.Handling = Handling.Intercepted;
         string? asked = connection.MismatchedServerName ?? connection.ServerName;
         Authority leaf = asked is null ? connection.Destination : new Authority(asked, null, connection.Destination.Port);
-        await using TransportStream transport = new(client.Transport, connection);
-        await using SslStream tls = new(transport, leaveInnerStreamOpen: true);
+        await using SslStream tls = new(client.Stream, leaveInnerStreamOpen: true);
         using (CancellationTokenSource timeout = new(HandshakeTimeout, time))
         {
             await tls.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
@@ -297,21 +301,20 @@ internal sealed partial class DataPath(
             }, timeout.Token);
         }
 
-        await ServeAsync(client, tls, http, tls.NegotiatedApplicationProtocol);
+        if (tls.NegotiatedApplicationProtocol == SslApplicationProtocol.Http2) await ServeHttp2Async(client, tls, http);
+        else await ServeHttp1Async(client, tls);
     }
 
-    private static async Task InspectAsync(ConnectionContext client, SandboxConnection connection, ConnectionDelegate http, FirstBytesKind kind)
+    private Task InspectAsync(ClientConnection client, SandboxConnection connection, ConnectionDelegate http, FirstBytesKind kind)
     {
         connection.Handling = Handling.Http;
-        await using TransportStream transport = new(client.Transport, connection);
-        await ServeAsync(client, transport, http, kind == FirstBytesKind.Http2 ? SslApplicationProtocol.Http2 : SslApplicationProtocol.Http11);
+        return kind == FirstBytesKind.Http2 ? ServeHttp2Async(client, client.Stream, http) : ServeHttp1Async(client, client.Stream);
     }
 
-    /// <summary>Hands a stream to the HTTP server, which takes the protocol from the features, and calls <see cref="ProcessRequestAsync"/>.</summary>
-    private static async Task ServeAsync(ConnectionContext client, Stream stream, ConnectionDelegate http, SslApplicationProtocol protocol)
+    /// <summary>Hands a stream to the server of HTTP/2, which takes the protocol from the features, and calls <see cref="ProcessRequestAsync"/>.</summary>
+    private static async Task ServeHttp2Async(ClientConnection client, Stream stream, ConnectionDelegate http)
     {
-        IDuplexPipe original = client.Transport;
-        NegotiatedProtocol negotiated = new(protocol.Protocol);
+        NegotiatedProtocol negotiated = new(SslApplicationProtocol.Http2.Protocol);
         client.Features.Set<ITlsApplicationProtocolFeature>(negotiated);
         client.Features.Set<ITlsConnectionFeature>(negotiated);
         StreamPipe pipe = new(stream);
@@ -323,7 +326,6 @@ internal sealed partial class DataPath(
         finally
         {
             await pipe.CompleteAsync();
-            client.Transport = original;
         }
     }
 
@@ -331,7 +333,7 @@ internal sealed partial class DataPath(
     /// Passes bytes on. Where the client's first bytes are not known yet, they are judged whenever they come: TLS or HTTP that
     /// starts late is still TLS or HTTP.
     /// </summary>
-    private async Task RelayAsync(ConnectionContext client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, bool judged, bool accept)
+    private async Task RelayAsync(ClientConnection client, SandboxConnection connection, Snapshot snapshot, ConnectionDelegate http, bool judged, bool accept)
     {
         UpstreamSocket service;
         try
@@ -347,11 +349,11 @@ internal sealed partial class DataPath(
         if (accept) await SendAsync(client, ConnectionEstablished);
         FirstBytes first = default;
         Handling? handling;
-        long passed = 0;
+        int passed = 0;
         using (service)
         using (IdleTimeout idle = new(options.IdleTimeout, time))
         using (CancellationTokenRegistration shutdown = OnShutdown(client, idle))
-        using (Tunnel tunnel = new(client.Transport.Input, SocketOf(client), service, connection, idle))
+        using (Tunnel tunnel = new(client, service, connection, idle))
         {
             tunnel.StartToClient();
             try
@@ -373,7 +375,7 @@ internal sealed partial class DataPath(
             {
                 try
                 {
-                    if (passed > 0) await SkipAsync(client.Transport.Input, passed);
+                    client.Stream.Skip(passed);
                     await tunnel.RunAsync();
                 }
                 catch when (service.EndedBy is { } verdict)
@@ -397,64 +399,49 @@ internal sealed partial class DataPath(
         await HandleAsync(client, connection, snapshot, http, handling, first.Kind);
     }
 
-    private static async Task SkipAsync(PipeReader input, long length)
-    {
-        ReadResult result = await input.ReadAtLeastAsync((int)length);
-        input.AdvanceTo(result.Buffer.GetPosition(length));
-    }
-
     /// <summary>A tunnel has no end that could be waited for: it ends with the server.</summary>
-    private static CancellationTokenRegistration OnShutdown(ConnectionContext client, IdleTimeout idle) =>
+    private static CancellationTokenRegistration OnShutdown(ClientConnection client, IdleTimeout idle) =>
         client.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested.Register(idle.Stop) ?? default;
 
-    private static async Task RefuseConnectAsync(ConnectionContext client, SandboxConnection connection, Refusal refusal)
+    private static async Task RefuseConnectAsync(ClientConnection client, SandboxConnection connection, Refusal refusal)
     {
         connection.Verdict = ConnectionVerdict.Blocked;
         connection.Error = refusal.Reason;
         await SendAsync(client, RefusalResponse.ForConnect(refusal));
     }
 
-    private async Task<(ConnectStatus, Authority?)> ReadConnectAsync(ConnectionContext client)
+    private async Task<(ConnectStatus, Authority?)> ReadConnectAsync(ClientConnection client)
     {
         using CancellationTokenSource timeout = new(HandshakeTimeout, time);
         while (true)
         {
-            ReadResult result = await client.Transport.Input.ReadAsync(timeout.Token);
-            ConnectStatus status = ConnectRequest.TryRead(result.Buffer, out Authority destination, out SequencePosition end);
+            ConnectStatus status = ConnectRequest.TryRead(client.Stream.Peeked, out Authority destination, out int length);
             if (status == ConnectStatus.Complete)
             {
-                client.Transport.Input.AdvanceTo(end);
+                client.Stream.Skip(length);
                 return (status, destination);
             }
 
-            // What is left unexamined would not be waited for, what is examined is not read again by itself.
-            bool waits = status == ConnectStatus.Incomplete && !result.IsCompleted;
-            client.Transport.Input.AdvanceTo(result.Buffer.Start, waits ? result.Buffer.End : result.Buffer.Start);
-            if (!waits) return (status == ConnectStatus.Incomplete ? ConnectStatus.Malformed : status, null);
+            if (status != ConnectStatus.Incomplete) return (status, null);
+            if (!await client.Stream.PeekAsync(timeout.Token)) return (ConnectStatus.Malformed, null);
         }
     }
 
     /// <summary>Looks at the first bytes and leaves them in place. <see cref="FirstBytesKind.Undecided"/> where none came in time or the client ended.</summary>
-    private static async Task<FirstBytes> ReadFirstBytesAsync(ConnectionContext client, CancellationToken cancellationToken)
+    private static async Task<FirstBytes> ReadFirstBytesAsync(ClientConnection client, CancellationToken cancellationToken)
     {
-        PipeReader input = client.Transport.Input;
         while (true)
         {
-            ReadResult result;
+            FirstBytes first = FirstBytes.Judge(client.Stream.Peeked);
+            if (first.Kind != FirstBytesKind.Undecided) return first;
             try
             {
-                result = await input.ReadAsync(cancellationToken);
+                if (!await client.Stream.PeekAsync(cancellationToken)) return FirstBytes.AtEnd(client.Stream.Peeked);
             }
             catch (OperationCanceledException)
             {
                 return new FirstBytes(FirstBytesKind.Undecided);
             }
-
-            FirstBytes first = FirstBytes.Judge(result.Buffer);
-            bool decided = first.Kind != FirstBytesKind.Undecided || result.IsCompleted;
-            input.AdvanceTo(result.Buffer.Start, decided ? result.Buffer.Start : result.Buffer.End);
-            if (!decided) continue;
-            return first.Kind == FirstBytesKind.Undecided ? FirstBytes.AtEnd(result.Buffer) : first;
         }
     }
 
@@ -462,40 +449,36 @@ internal sealed partial class DataPath(
     /// Waits for the client's first bytes beside a tunnel that has begun. What may become the first line of HTTP is held back for
     /// a moment and then passed on piece by piece: the piece that would make it one is not. What may become TLS is held back.
     /// </summary>
-    /// <returns>The judgement, and how many bytes the service has; they are still in the client's pipe.</returns>
-    private async Task<(FirstBytes First, long Passed)> WatchFirstBytesAsync(ConnectionContext client, Socket service, SandboxConnection connection, IdleTimeout idle)
+    /// <returns>The judgement, and how many bytes the service has; they are still in the client's stream.</returns>
+    private async Task<(FirstBytes First, int Passed)> WatchFirstBytesAsync(ClientConnection client, Socket service, SandboxConnection connection, IdleTimeout idle)
     {
-        PipeReader input = client.Transport.Input;
-        long passed = 0;
-        (bool isHeld, bool isTimed) = (true, true);
-        // What has come already was looked at, so that it takes the timer to read it again.
-        await using ITimer hold = time.CreateTimer(_ => input.CancelPendingRead(), null, SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
+        ClientStream stream = client.Stream;
+        int passed = 0;
+        using CancellationTokenSource held = CancellationTokenSource.CreateLinkedTokenSource(idle.Token);
+        await using ITimer hold = time.CreateTimer(static held => ((CancellationTokenSource)held!).Cancel(), held, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        bool isTimed = false;
         while (true)
         {
-            ReadResult result = await input.ReadAsync(idle.Token);
-            if (result.IsCanceled) (isHeld, isTimed) = (result.Buffer.IsEmpty, false);
-            FirstBytes first = FirstBytes.Judge(result.Buffer);
-            if (first.Kind != FirstBytesKind.Undecided || result.IsCompleted)
+            if (held.IsCancellationRequested && !FirstBytes.MayBeTls(stream.Peeked))
             {
-                if (first.Kind == FirstBytesKind.Undecided) first = FirstBytes.AtEnd(result.Buffer);
-                input.AdvanceTo(result.Buffer.Start);
-                // The timer's last shot would cancel the next one's read.
-                await hold.DisposeAsync();
-                if (input.TryRead(out result)) input.AdvanceTo(result.Buffer.Start);
-                return (first, passed);
-            }
-
-            if (!isHeld && !FirstBytes.MayBeTls(result.Buffer))
-            {
-                foreach (ReadOnlyMemory<byte> segment in result.Buffer.Slice(passed))
+                foreach (ReadOnlyMemory<byte> segment in stream.Peeked.Slice(passed))
                     for (ReadOnlyMemory<byte> rest = segment; !rest.IsEmpty;) rest = rest[await service.SendAsync(rest, SocketFlags.None, idle.Token)..];
-                connection.Sent(result.Buffer.Length - passed);
-                passed = result.Buffer.Length;
+                connection.Sent(stream.PeekedLength - passed);
+                passed = stream.PeekedLength;
                 idle.Touch();
             }
 
-            if (!isTimed && isHeld && !result.Buffer.IsEmpty) isTimed = hold.Change(SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
-            input.AdvanceTo(result.Buffer.Start, result.Buffer.End);
+            if (!isTimed && stream.PeekedLength > 0) isTimed = hold.Change(SpeaksFirstDelay, Timeout.InfiniteTimeSpan);
+            try
+            {
+                bool more = await stream.PeekAsync(held.IsCancellationRequested ? idle.Token : held.Token);
+                FirstBytes first = more ? FirstBytes.Judge(stream.Peeked) : FirstBytes.AtEnd(stream.Peeked);
+                if (!more || first.Kind != FirstBytesKind.Undecided) return (first, passed);
+            }
+            catch (OperationCanceledException) when (!idle.Token.IsCancellationRequested)
+            {
+                // Long enough; what has come goes on.
+            }
         }
     }
 
@@ -507,21 +490,74 @@ internal sealed partial class DataPath(
     /// <inheritdoc />
     public void DisposeContext(HttpContext context, Exception? exception) => ((DefaultHttpContext)context).Uninitialize();
 
-    /// <inheritdoc />
-    public async Task ProcessRequestAsync(HttpContext context)
+    /// <summary>The requests of a connection that speaks HTTP/1.1.</summary>
+    private async Task ServeHttp1Async(ClientConnection connection, Stream stream)
     {
-        SandboxConnection connection = context.Features.GetRequiredFeature<SandboxConnection>();
-        Snapshot snapshot = snapshots.Current;
-        Exchange exchange = new(context, connection, snapshot, time.GetTimestamp(), time.GetUtcNow());
+        CancellationToken shutdown = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? default;
+        using ClientSession client = new(connection, stream, options, time, shutdown);
         try
         {
-            Refusal? refusal = Judge(exchange);
-            if (refusal is null) refusal = await forwarder.ForwardAsync(exchange);
-            if (refusal is not null)
+            while (await client.ReadRequestAsync())
             {
-                exchange.Refusal = refusal;
-                if (!context.Response.HasStarted) await RefusalResponse.WriteAsync(context, refusal);
+                using Exchange exchange = new(connection.Stream.Connection!, snapshots.Current, time.GetTimestamp(), time.GetUtcNow())
+                {
+                    Method = client.Method,
+                    SentTarget = client.Target,
+                    SentHost = client.Host ?? "",
+                    Protocol = client.Protocol,
+                    Upgrade = client.Upgrade,
+                };
+                exchange.ReadHeaders(client.Fields, client.Nominated);
+                await RespondAsync(exchange, () => http1.ForwardAsync(exchange, client), client.RefuseAsync);
+                if (!client.MayFollow) break;
             }
+        }
+        catch (Http1FormatException malformed)
+        {
+            await client.RefuseAsync(malformed);
+        }
+
+        await client.CloseAsync();
+    }
+
+    /// <summary>A request of a connection that speaks HTTP/2.</summary>
+    public async Task ProcessRequestAsync(HttpContext context)
+    {
+        IHttpExtendedConnectFeature? connect = context.Features.Get<IHttpExtendedConnectFeature>();
+        bool isWebSocket = connect is { IsExtendedConnect: true } && string.Equals(connect.Protocol, "websocket", StringComparison.OrdinalIgnoreCase);
+        using Exchange exchange = new(context.Features.GetRequiredFeature<SandboxConnection>(), snapshots.Current, time.GetTimestamp(), time.GetUtcNow())
+        {
+            Method = isWebSocket ? HttpMethods.Get : context.Request.Method,
+            SentTarget = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget,
+            SentHost = context.Request.Host.Value ?? "",
+            Protocol = context.Request.Protocol,
+            Upgrade = isWebSocket ? connect!.Protocol : null,
+        };
+        List<HeaderField> fields = new(context.Request.Headers.Count);
+        foreach ((string name, StringValues values) in context.Request.Headers)
+            if (!name.StartsWith(':'))
+                foreach (string? value in values) fields.Add(new HeaderField(name, value ?? ""));
+        exchange.ReadHeaders(CollectionsMarshal.AsSpan(fields), context.Request.Headers.Connection.ToString());
+        await RespondAsync(exchange, async () =>
+        {
+            Refusal? refusal = await http2.ForwardAsync(exchange, context);
+            exchange.Status = context.Response.StatusCode;
+            return refusal;
+        }, async refusal =>
+        {
+            if (!context.Response.HasStarted) await RefusalResponse.WriteAsync(context, refusal);
+        });
+    }
+
+    /// <summary>Steps 5 to 10 of a request.</summary>
+    private async ValueTask RespondAsync(Exchange exchange, Func<ValueTask<Refusal?>> forwardAsync, Func<Refusal, ValueTask> refuseAsync)
+    {
+        try
+        {
+            if ((Judge(exchange) ?? await forwardAsync()) is not { } refusal) return;
+            exchange.Refusal = refusal;
+            exchange.Status = refusal.Reason.StatusCode();
+            await refuseAsync(refusal);
         }
         catch
         {
@@ -531,7 +567,6 @@ internal sealed partial class DataPath(
         finally
         {
             log.Record(exchange);
-            exchange.Dispose();
         }
     }
 
@@ -539,7 +574,7 @@ internal sealed partial class DataPath(
     private Refusal? Judge(Exchange exchange)
     {
         // 5. Whose name is on it?
-        if (RequestAuthority.Find(exchange.Context, exchange.Connection, out Authority destination, out string target) is { } mismatch)
+        if (RequestAuthority.Find(exchange, out Authority destination, out string target) is { } mismatch)
         {
             exchange.Destination = destination;
             exchange.Target = target;
@@ -548,7 +583,6 @@ internal sealed partial class DataPath(
 
         exchange.Destination = destination;
         exchange.Target = target;
-        exchange.ReadHeaders();
 
         // 6. May the sandbox talk to it?
         Snapshot snapshot = exchange.Snapshot;
@@ -562,7 +596,7 @@ internal sealed partial class DataPath(
             exchange.Destination = destination = dialled;
         }
 
-        if (exchange.Connection.Dialled is not null && exchange.Context.Request.Host.Value != destination.Host && Authority.TryParse(exchange.Context.Request.Host.Value, destination.Port, out Authority sent) && sent.IsName && sent.Host != destination.Host)
+        if (exchange.Connection.Dialled is not null && exchange.SentHost != destination.Host && Authority.TryParse(exchange.SentHost, destination.Port, out Authority sent) && sent.IsName && sent.Host != destination.Host)
             exchange.HostHeader = sent.Port == destination.Port && sent.Port == (exchange.Connection.Handling == Handling.Intercepted ? 443 : 80) ? sent.Host : sent.ToString();
 
         // 7. Does it carry a stand-in, and may it? Asked even of a refused destination, so that the audit log knows.
@@ -640,12 +674,10 @@ internal sealed partial class DataPath(
 
     // Straight to the socket, and nothing else writes to it meanwhile: a tunnel does the same afterwards, and an HTTP server
     // begins to write only when it has been handed the connection.
-    private static async Task SendAsync(ConnectionContext client, ReadOnlyMemory<byte> bytes)
+    private static async Task SendAsync(ClientConnection client, ReadOnlyMemory<byte> bytes)
     {
-        while (!bytes.IsEmpty) bytes = bytes[await SocketOf(client).SendAsync(bytes, SocketFlags.None, client.ConnectionClosed)..];
+        while (!bytes.IsEmpty) bytes = bytes[await client.Socket.SendAsync(bytes, SocketFlags.None, client.ConnectionClosed)..];
     }
-
-    private static Socket SocketOf(ConnectionContext client) => client.Features.GetRequiredFeature<IConnectionSocketFeature>().Socket;
 
     [LoggerMessage(30, LogLevel.Debug, "A connection of the sandbox ended with {Exception}.")]
     private partial void LogConnectionEnded(string exception);

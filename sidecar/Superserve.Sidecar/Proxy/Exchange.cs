@@ -1,7 +1,5 @@
 using System.Buffers;
 using System.Collections.Immutable;
-using Microsoft.AspNetCore.Http.Features;
-using Microsoft.Extensions.Primitives;
 using Superserve.Core.Authentication;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
@@ -11,12 +9,10 @@ using Superserve.Core.Swapping;
 namespace Superserve.Sidecar.Proxy;
 
 /// <summary>One request and its answer on their way: what each step of the data path leaves for the next.</summary>
-internal sealed class Exchange(HttpContext context, SandboxConnection connection, Snapshot snapshot, long startedAt, DateTimeOffset wallClock) : IDisposable
+internal sealed class Exchange(SandboxConnection connection, Snapshot snapshot, long startedAt, DateTimeOffset wallClock) : IDisposable
 {
     private HeaderField[] _headers = [];
     private int _headerCount;
-
-    public HttpContext Context { get; } = context;
 
     public SandboxConnection Connection { get; } = connection;
 
@@ -26,6 +22,21 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
     public long StartedAt { get; } = startedAt;
 
     public DateTimeOffset Time { get; } = wallClock;
+
+    /// <summary>As the rules see it: a WebSocket over HTTP/2 (RFC 8441) is the GET that it is over HTTP/1.1.</summary>
+    public required string Method { get; init; }
+
+    /// <summary>Path and query, or an absolute URI, as sent.</summary>
+    public required string SentTarget { get; init; }
+
+    /// <summary>Host or :authority as sent; empty where there is none.</summary>
+    public required string SentHost { get; init; }
+
+    /// <summary>The version of HTTP, as <c>HTTP/1.1</c>.</summary>
+    public required string Protocol { get; init; }
+
+    /// <summary>What the connection is asked to turn into, be it by the header or by RFC 8441; null for nothing.</summary>
+    public string? Upgrade { get; init; }
 
     /// <summary>The checked destination.</summary>
     public Authority Destination { get; set; }
@@ -48,10 +59,10 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
     /// <summary>A stand-in in the request's trailers, which come when the head is long gone.</summary>
     public Refusal? BodyRefusal { get; set; }
 
-    public int? UpstreamStatus { get; set; }
+    /// <summary>What the sandbox was answered.</summary>
+    public int Status { get; set; }
 
-    /// <summary>The request describes a body and has none: it goes out with an empty one.</summary>
-    public bool HasEmptyBody { get; set; }
+    public int? UpstreamStatus { get; set; }
 
     /// <summary>The event log keeps a place for this exchange's event.</summary>
     public bool IsAudited { get; set; }
@@ -65,9 +76,6 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
 
     /// <summary>Timestamps: the request is judged and handed on, the answer's head is there, and is written.</summary>
     public (long Forwarded, long Answered, long Written) Marks { get; set; }
-
-    /// <summary>The method as the rules see it: a WebSocket over HTTP/2 (RFC 8441) is the GET that it is over HTTP/1.1.</summary>
-    public string Method => Context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true } ? HttpMethods.Get : Context.Request.Method;
 
     /// <summary>The header fields to forward, as sent.</summary>
     public ReadOnlySpan<HeaderField> Headers => _headers.AsSpan(0, _headerCount);
@@ -86,33 +94,28 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
     /// Collects the fields to forward: without those of one hop, those that <c>Connection</c> names, and those that the
     /// forwarder writes itself (Host, Content-Length).
     /// </summary>
-    public void ReadHeaders()
+    /// <param name="fields">All that were sent.</param>
+    /// <param name="nominated">The values of <c>Connection</c>.</param>
+    public void ReadHeaders(ReadOnlySpan<HeaderField> fields, string nominated)
     {
-        IHeaderDictionary headers = Context.Request.Headers;
-        StringValues nominated = headers.Connection;
-        _headers = ArrayPool<HeaderField>.Shared.Rent(headers.Count + 8);
-        foreach ((string name, StringValues values) in headers)
+        _headers = ArrayPool<HeaderField>.Shared.Rent(fields.Length);
+        int cookie = -1;
+        foreach (HeaderField field in fields)
         {
-            if (name.StartsWith(':') || HeaderRules.IsHopByHop(name) || IsOwn(name) || IsNominated(nominated, name)) continue;
-            if (values.Count > 1 && name.Equals("Cookie", StringComparison.OrdinalIgnoreCase))
+            if (HeaderRules.IsHopByHop(field.Name) || IsOwn(field) || (nominated.Length > 0 && HeaderRules.Nominates(nominated, field.Name))) continue;
+            if (field.Is("Cookie"))
             {
                 // HTTP/2 lets a cookie header come in crumbs (RFC 9113 section 8.2.3); HTTP/1.1 has one.
-                Add(name, string.Join("; ", values.AsEnumerable()));
-                continue;
+                if (cookie >= 0)
+                {
+                    _headers[cookie] = _headers[cookie] with { Value = $"{_headers[cookie].Value}; {field.Value}" };
+                    continue;
+                }
+
+                cookie = _headerCount;
             }
 
-            foreach (string? value in values) Add(name, value ?? "");
-        }
-    }
-
-    /// <summary>Whether there is a header that HTTP takes for one of the body's, where there need be no body.</summary>
-    public bool DescribesBody
-    {
-        get
-        {
-            foreach (HeaderField header in Headers)
-                if (header.Name.StartsWith("Content-", StringComparison.OrdinalIgnoreCase) || header.Is("Allow") || header.Is("Expires") || header.Is("Last-Modified")) return true;
-            return false;
+            _headers[_headerCount++] = field;
         }
     }
 
@@ -124,30 +127,5 @@ internal sealed class Exchange(HttpContext context, SandboxConnection connection
         _headerCount = 0;
     }
 
-    private void Add(string name, string value)
-    {
-        if (_headerCount == _headers.Length)
-        {
-            HeaderField[] larger = ArrayPool<HeaderField>.Shared.Rent(_headers.Length * 2);
-            Headers.CopyTo(larger);
-            ArrayPool<HeaderField>.Shared.Return(_headers, clearArray: true);
-            _headers = larger;
-        }
-
-        _headers[_headerCount++] = new HeaderField(name, value);
-    }
-
-    private static bool IsOwn(string name) =>
-        name.Equals("Host", StringComparison.OrdinalIgnoreCase) || name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase)
-        || name.Equals("X-Content-Length", StringComparison.OrdinalIgnoreCase) || name.Equals("HTTP2-Settings", StringComparison.OrdinalIgnoreCase);
-
-    private static bool IsNominated(StringValues connection, string name)
-    {
-        foreach (string? value in connection)
-        {
-            if (value is not null && HeaderRules.Nominates(value, name)) return true;
-        }
-
-        return false;
-    }
+    private static bool IsOwn(HeaderField field) => field.Is("Host") || field.Is("Content-Length") || field.Is("HTTP2-Settings");
 }

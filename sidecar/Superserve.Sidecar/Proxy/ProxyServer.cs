@@ -3,7 +3,6 @@ using System.Net.Sockets;
 using System.Text;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Superserve.Sidecar.Capture;
@@ -50,8 +49,7 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         if (options.Capture == CaptureMode.Transparent) kestrel.ListenLocalhost(options.TransparentPort, ServeTransparent);
 
         // Kestrel's own log quotes what a client sent: it gets none.
-        _server = new KestrelServer(Options.Create(kestrel),
-            new SocketTransportFactory(Options.Create(new SocketTransportOptions { NoDelay = true, MaxReadBufferSize = BufferLength, MaxWriteBufferSize = BufferLength }), NullLoggerFactory.Instance), NullLoggerFactory.Instance);
+        _server = new KestrelServer(Options.Create(kestrel), new SandboxListener.Factory(), NullLoggerFactory.Instance);
         try
         {
             await _server.StartAsync(dataPath, cancellationToken);
@@ -70,13 +68,13 @@ internal sealed class ProxyServer(DataPath dataPath, SidecarOptions options, ISe
         void ServeExplicit(ListenOptions listener)
         {
             listener.Protocols = HttpProtocols.Http1AndHttp2;
-            listener.Use(http => client => WithinLimitAsync(client, () => dataPath.OnExplicitConnectionAsync(client, http)));
+            listener.Use(http => client => WithinLimitAsync(client, () => dataPath.OnExplicitConnectionAsync((ClientConnection)client, http)));
         }
 
         void ServeTransparent(ListenOptions listener)
         {
             listener.Protocols = HttpProtocols.Http1AndHttp2;
-            listener.Use(http => client => WithinLimitAsync(client, () => dataPath.OnTransparentConnectionAsync(client, http)));
+            listener.Use(http => client => WithinLimitAsync(client, () => dataPath.OnTransparentConnectionAsync((ClientConnection)client, http)));
         }
     }
 

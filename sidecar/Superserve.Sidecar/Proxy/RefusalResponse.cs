@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Serialization;
+using Microsoft.AspNetCore.WebUtilities;
 using Superserve.Core.Swapping;
+using Superserve.Sidecar.Http1;
 
 namespace Superserve.Sidecar.Proxy;
 
@@ -27,6 +29,19 @@ internal static class RefusalResponse
         if (!HttpMethods.IsHead(context.Request.Method)) await context.Response.Body.WriteAsync(body);
     }
 
+    /// <summary>Writes an answer of HTTP/1.1.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="refusal">The refusal.</param>
+    /// <param name="hasBody">False where the request was HEAD.</param>
+    /// <param name="closes">No other request may follow.</param>
+    public static void Write(MessageOutput output, Refusal refusal, bool hasBody, bool closes) =>
+        Write(output, refusal.Reason.StatusCode(), refusal.Reason.WireName(), Body(refusal), hasBody, closes);
+
+    /// <summary>Writes the answer to what is no request.</summary>
+    public static void Write(MessageOutput output, Http1FormatException malformed) =>
+        Write(output, malformed.Status, null, Events.ReadableJson.Serialize(
+            new Problem("about:blank", ReasonPhrases.GetReasonPhrase(malformed.Status), malformed.Status, malformed.Message, null, null, null), ProblemJson.Default.Problem), hasBody: true, closes: true);
+
     /// <summary>Answers a CONNECT request, ahead of any HTTP server. Of a refused CONNECT many clients show the status line alone.</summary>
     public static byte[] ForConnect(Refusal refusal)
     {
@@ -35,6 +50,20 @@ internal static class RefusalResponse
         string head = string.Create(CultureInfo.InvariantCulture,
             $"HTTP/1.1 {status} {refusal.Reason.WireName()}\r\n{ErrorHeader}: true\r\n{ReasonHeader}: {refusal.Reason.WireName()}\r\nContent-Type: {ContentType}\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n");
         return [.. Encoding.ASCII.GetBytes(head), .. body];
+    }
+
+    private static void Write(MessageOutput output, int status, string? reason, byte[] body, bool hasBody, bool closes)
+    {
+        output.Write($"HTTP/1.1 {status} {ReasonPhrases.GetReasonPhrase(status)}");
+        output.Write("\r\n"u8);
+        output.WriteField(ErrorHeader, "true");
+        if (reason is not null) output.WriteField(ReasonHeader, reason);
+        output.WriteField("Cache-Control", "no-store");
+        output.WriteField("Content-Type", ContentType);
+        output.Write("Content-Length: "u8);
+        output.WriteNumber(body.Length);
+        output.Write(closes ? "\r\nConnection: close\r\n\r\n"u8 : "\r\n\r\n"u8);
+        if (hasBody) output.Write(body);
     }
 
     private static byte[] Body(Refusal refusal) => Events.ReadableJson.Serialize(
@@ -69,7 +98,7 @@ internal static class RefusalResponse
     };
 }
 
-internal sealed record Problem(string Type, string Title, int Status, string Detail, string Reason, string? Env, string? Secret);
+internal sealed record Problem(string Type, string Title, int Status, string Detail, string? Reason, string? Env, string? Secret);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(Problem))]

@@ -1,4 +1,3 @@
-using Microsoft.AspNetCore.Http.Features;
 using Superserve.Core.Hosts;
 using Superserve.Core.Swapping;
 
@@ -12,17 +11,18 @@ namespace Superserve.Sidecar.Proxy;
 internal static class RequestAuthority
 {
     /// <summary>Finds the destination and the origin-form target; a refusal where the names disagree or the form is not forwarded.</summary>
-    public static Refusal? Find(HttpContext context, SandboxConnection connection, out Authority destination, out string target)
+    public static Refusal? Find(Exchange exchange, out Authority destination, out string target)
     {
-        target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
+        SandboxConnection connection = exchange.Connection;
+        target = exchange.SentTarget;
         destination = connection.Destination;
-        if (FormError(context, target) is { } error) return Denied(error);
+        if (FormError(exchange) is { } error) return Denied(error);
 
         if (connection.MismatchedServerName is { } serverName)
             return Mismatch($"The TLS hello asked for {serverName}, but the connection was opened to {destination}.");
 
         int port = connection.Handling == Handling.Intercepted ? 443 : 80;
-        bool hasHost = Authority.TryParse(context.Request.Host.Value, port, out Authority host);
+        bool hasHost = Authority.TryParse(exchange.SentHost, port, out Authority host);
         // A connection to a mapped address goes to the IPv4 address.
         if (connection.Dialled is not null && host.Address is { IsIPv4MappedToIPv6: true } mapped) host = new Authority(mapped.MapToIPv4().ToString(), mapped.MapToIPv4(), host.Port);
         // What the connection is for already needs no completing, and no look into what DNS gave since.
@@ -62,24 +62,17 @@ internal static class RequestAuthority
     }
 
     /// <summary>What of a request's form two parsers could read differently, so that the one judged is not the one served.</summary>
-    private static string? FormError(HttpContext context, string target)
+    private static string? FormError(Exchange exchange)
     {
-        string method = context.Request.Method;
-        if (method.AsSpan().ContainsAnyInRange('a', 'z')) return "Methods are upper case and compared so: send GET, not get.";
-        IHttpExtendedConnectFeature? connect = context.Features.Get<IHttpExtendedConnectFeature>();
-        if (connect is { IsExtendedConnect: true })
-        {
-            if (!string.Equals(connect.Protocol, "websocket", StringComparison.OrdinalIgnoreCase)) return "Of extended CONNECT (RFC 8441) only the protocol websocket passes.";
-        }
-        else if (HttpMethods.IsConnect(method))
-            return "CONNECT opens a connection to the proxy and is not sent through one. Connect to the proxy again for another destination.";
+        if (exchange.Method.AsSpan().ContainsAnyInRange('a', 'z')) return "Methods are upper case and compared so: send GET, not get.";
+        if (HttpMethods.IsConnect(exchange.Method))
+            return "CONNECT opens a connection to the proxy and is not sent through one. Connect to the proxy again for another destination. Of extended CONNECT (RFC 8441) only the protocol websocket passes.";
 
         // A WebSocket is opened by GET, and goes out as one whatever was written: rules would have judged another method.
-        if (context.Request.Headers.Upgrade.Count > 0 && !HttpMethods.IsGet(method)) return "Only a GET request may ask for an upgrade. Send GET, or leave the Upgrade header out.";
-        if (target.AsSpan().ContainsAnyExceptInRange('!', '~') || target.Contains('#')) return "The request target holds a space, a '#' or characters outside ASCII. Percent-encode them.";
-        // The server tells of both having been sent by renaming the length that it ignored.
-        IHeaderDictionary headers = context.Request.Headers;
-        return headers.TransferEncoding.Count > 0 && headers.ContainsKey("X-Content-Length") ? "The request has both Transfer-Encoding and Content-Length. Send one of them." : null;
+        if (exchange.Upgrade is not null && !HttpMethods.IsGet(exchange.Method)) return "Only a GET request may ask for an upgrade. Send GET, or leave the Upgrade header out.";
+        return exchange.SentTarget.AsSpan().ContainsAnyExceptInRange('!', '~') || exchange.SentTarget.Contains('#')
+            ? "The request target holds a space, a '#' or characters outside ASCII. Percent-encode them."
+            : null;
     }
 
     private static bool TryParseAbsolute(string target, out string scheme, out Authority authority, out string origin)

@@ -145,12 +145,12 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
             Host = exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength),
             Port = exchange.Destination.Port,
             Path = exchange.Snapshot.Redact(Superserve.Core.Requests.RequestPath.OfTarget(exchange.Target).ToString(), 1024),
-            Status = exchange.Context.Response.StatusCode,
+            Status = exchange.Status,
             UpstreamStatus = exchange.UpstreamStatus,
             DurationMilliseconds = duration.TotalMilliseconds,
             BytesSent = exchange.BytesSent,
             BytesReceived = exchange.BytesReceived,
-            Protocol = exchange.Context.Request.Protocol,
+            Protocol = exchange.Protocol,
             Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
         });
         if (exchange.IsAudited) events.Release(exchange.Snapshot.Audit);

@@ -1,16 +1,15 @@
 using System.Buffers;
-using System.IO.Pipelines;
 using System.Net.Sockets;
 
 namespace Superserve.Sidecar.Proxy;
 
-/// <summary>
-/// Passes bytes between a client and a service, each direction ending by itself (half-close), with no limit but idleness.
-/// Towards the client it writes to the socket itself: the server's output pipe cannot be closed for one direction alone.
-/// </summary>
-internal sealed class Tunnel(PipeReader clientInput, Socket client, Socket service, SandboxConnection connection, IdleTimeout idle) : IDisposable
+/// <summary>Passes bytes between a client and a service, each direction ending by itself (half-close), with no limit but idleness.</summary>
+internal sealed class Tunnel(ClientConnection client, Socket service, SandboxConnection connection, IdleTimeout idle) : IDisposable
 {
     private const int BufferLength = 32 * 1024;
+
+    /// <summary>Reads in a row that found something at once; then others have their turn (<see cref="SocketStream"/>).</summary>
+    private const int MaxStreak = 16;
 
     private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(idle.Token);
     private Task _toClient = Task.CompletedTask;
@@ -27,7 +26,7 @@ internal sealed class Tunnel(PipeReader clientInput, Socket client, Socket servi
         {
             try
             {
-                await ToClientAsync();
+                await PassAsync(service, client.Socket, connection.Received);
             }
             catch
             {
@@ -59,41 +58,47 @@ internal sealed class Tunnel(PipeReader clientInput, Socket client, Socket servi
 
     private async Task ToServiceAsync()
     {
-        while (true)
+        if (client.Stream.PeekedLength is > 0 and int first)
         {
-            ReadResult result = await clientInput.ReadAsync(_stop.Token);
-            foreach (ReadOnlyMemory<byte> segment in result.Buffer)
-            {
+            foreach (ReadOnlyMemory<byte> segment in client.Stream.Peeked)
                 for (ReadOnlyMemory<byte> rest = segment; !rest.IsEmpty;) rest = rest[await service.SendAsync(rest, SocketFlags.None, _stop.Token)..];
-                connection.Sent(segment.Length);
-            }
-
+            client.Stream.Skip(first);
+            connection.Sent(first);
             idle.Touch();
-            clientInput.AdvanceTo(result.Buffer.End);
-            if (!result.IsCompleted) continue;
-            service.Shutdown(SocketShutdown.Send);
-            return;
         }
+
+        await PassAsync(client.Socket, service, connection.Sent);
     }
 
-    private async Task ToClientAsync()
+    private async Task PassAsync(Socket from, Socket to, Action<long> count)
     {
+        int streak = 0;
         while (true)
         {
-            // Waiting without a buffer keeps idle tunnels small.
-            if (service.Available == 0) await service.ReceiveAsync(Memory<byte>.Empty, SocketFlags.None, _stop.Token);
+            if (from.Available == 0)
+            {
+                // Waiting without a buffer keeps idle tunnels small.
+                streak = 0;
+                await from.ReceiveAsync(Memory<byte>.Empty, SocketFlags.None, _stop.Token);
+            }
+            else if (++streak >= MaxStreak)
+            {
+                streak = 0;
+                await Task.Yield();
+            }
+
             byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferLength);
             try
             {
-                int length = await service.ReceiveAsync(buffer, SocketFlags.None, _stop.Token);
+                int length = await from.ReceiveAsync(buffer, SocketFlags.None, _stop.Token);
                 if (length == 0)
                 {
-                    client.Shutdown(SocketShutdown.Send);
+                    to.Shutdown(SocketShutdown.Send);
                     return;
                 }
 
-                connection.Received(length);
-                for (ReadOnlyMemory<byte> rest = buffer.AsMemory(0, length); !rest.IsEmpty;) rest = rest[await client.SendAsync(rest, SocketFlags.None, _stop.Token)..];
+                count(length);
+                for (ReadOnlyMemory<byte> rest = buffer.AsMemory(0, length); !rest.IsEmpty;) rest = rest[await to.SendAsync(rest, SocketFlags.None, _stop.Token)..];
                 idle.Touch();
             }
             finally

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Authentication;
 using System.Text;
 using Microsoft.AspNetCore.Http.Features;
 using Superserve.Core.Hosts;
@@ -13,8 +12,11 @@ using Yarp.ReverseProxy.Forwarder;
 
 namespace Superserve.Sidecar.Forwarding;
 
-/// <summary>Steps 8 and 9 of the data path: sends a judged request to its service and the scrubbed answer back.</summary>
-internal sealed class Forwarder : IDisposable
+/// <summary>
+/// Steps 8 and 9 of the data path for HTTP/2: sends a judged request to its service and the scrubbed answer back. A service
+/// that does not speak HTTP/2 is asked in HTTP/1.1.
+/// </summary>
+internal sealed class Http2Forwarder : IDisposable
 {
     /// <summary>An idle connection to a service; below what common load balancers keep.</summary>
     private static readonly TimeSpan PooledConnectionIdle = TimeSpan.FromSeconds(55);
@@ -32,48 +34,48 @@ internal sealed class Forwarder : IDisposable
     private volatile Pool? _pool;
     private readonly SidecarMetrics _metrics;
     private readonly TimeProvider _time;
-    private readonly ForwarderRequestConfig _http1;
-    private readonly ForwarderRequestConfig _http2;
-    private readonly ForwarderRequestConfig _plainHttp2;
+    private readonly ForwarderRequestConfig _secure;
+    private readonly ForwarderRequestConfig _plain;
 
-    public Forwarder(IHttpForwarder http, UpstreamConnector connector, SidecarOptions options, SidecarMetrics metrics, TimeProvider time)
+    public Http2Forwarder(IHttpForwarder http, UpstreamConnector connector, SidecarOptions options, SidecarMetrics metrics, TimeProvider time)
     {
         _http = http;
         _metrics = metrics;
         _time = time;
         _connector = connector;
         _options = options;
-        // Each side speaks the version that the client chose: what works without a proxy works through one. Only idleness ends an exchange.
-        _http1 = new ForwarderRequestConfig { ActivityTimeout = options.IdleTimeout, Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
-        _http2 = _http1 with { Version = HttpVersion.Version20 };
-        _plainHttp2 = _http2 with { VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        // Only idleness ends an exchange.
+        _secure = new ForwarderRequestConfig { ActivityTimeout = options.IdleTimeout, Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        _plain = _secure with { VersionPolicy = HttpVersionPolicy.RequestVersionExact };
     }
 
     /// <summary>Forwards; a refusal where no answer of the service's reached the client.</summary>
-    public async Task<Refusal?> ForwardAsync(Exchange exchange)
+    public async Task<Refusal?> ForwardAsync(Exchange exchange, HttpContext context)
     {
-        HttpContext context = exchange.Context;
         bool secure = exchange.Connection.Handling == Handling.Intercepted;
         if (!TryMakeUri(exchange, secure, out Uri? uri))
             return new Refusal(RefusalReason.RequestDenied, "The request's host or path cannot be written as an http address. Send it in its usual form.");
 
-        // Only a WebSocket may turn the connection into something else; h2c and the like are dropped, and the request stays a request.
-        if (context.Request.Headers.Upgrade.Count > 0 && !string.Equals(context.Request.Headers.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase))
-            context.Request.Headers.Remove("Upgrade");
-        context.Request.Body = new RequestStream(context.Request.Body, exchange);
+        context.Request.Body = new RequestStream(context.Request.Body, exchange, context);
         // Headers that describe a body go out with a body alone, be it an empty one.
-        exchange.HasEmptyBody = exchange.DescribesBody && context.Features.Get<IHttpRequestBodyDetectionFeature>() is not { CanHaveBody: true };
-        if (exchange.HasEmptyBody) context.Features.Set<IHttpRequestBodyDetectionFeature>(EmptyBody.Instance);
+        bool hasEmptyBody = DescribesBody(exchange) && context.Features.Get<IHttpRequestBodyDetectionFeature>() is not { CanHaveBody: true };
+        if (hasEmptyBody) context.Features.Set<IHttpRequestBodyDetectionFeature>(EmptyBody.Instance);
 
-        bool isHttp2 = HttpProtocol.IsHttp2(context.Request.Protocol);
-        ForwarderRequestConfig config = !isHttp2 ? _http1 : secure ? _http2 : _plainHttp2;
-        ForwardedExchange transformer = new(exchange, uri, _metrics, _time);
-        ForwarderError error = await _http.SendAsync(context, secure ? "https://upstream" : "http://upstream", Client(exchange.Snapshot.Network), config, transformer, CancellationToken.None);
+        Http2Exchange transformer = new(exchange, uri, hasEmptyBody, _metrics, _time);
+        ForwarderError error = await _http.SendAsync(context, secure ? "https://upstream" : "http://upstream", Client(exchange.Snapshot.Network), secure ? _secure : _plain, transformer, CancellationToken.None);
         if (transformer.Refusal is { } refusal) return refusal;
-        return error == ForwarderError.None ? null : Explain(exchange, error, context.Features.Get<IForwarderErrorFeature>()?.Exception);
+        return error == ForwarderError.None ? null : Explain(exchange, context, error, context.Features.Get<IForwarderErrorFeature>()?.Exception);
     }
 
     public void Dispose() => _pool?.Client.Dispose();
+
+    /// <summary>Whether there is a header that HTTP takes for one of the body's, where there need be no body.</summary>
+    private static bool DescribesBody(Exchange exchange)
+    {
+        foreach (HeaderField header in exchange.Headers)
+            if (header.Name.StartsWith("Content-", StringComparison.OrdinalIgnoreCase) || header.Is("Allow") || header.Is("Expires") || header.Is("Last-Modified")) return true;
+        return false;
+    }
 
     /// <summary>
     /// Connections to services are kept for the next request, but addresses are checked when one is opened: under other
@@ -154,58 +156,27 @@ internal sealed class Forwarder : IDisposable
         return Uri.TryCreate(text, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }, out uri);
     }
 
-    private static Refusal? Explain(Exchange exchange, ForwarderError error, Exception? exception)
+    private static Refusal? Explain(Exchange exchange, HttpContext context, ForwarderError error, Exception? exception)
     {
         if (exchange.BodyRefusal is { } refusal) return refusal;
-        if (Find<UpstreamException>(exception) is { } upstream)
-        {
-            if (upstream.Verdict.Reason is not null) exchange.Network = upstream.Verdict;
-            return upstream.Refusal with { Secret = exchange.Plan?.Secrets[0] };
-        }
-
-        string service = exchange.Destination.ToString();
-        if (IsOfTheClient(error) || exchange.Context.Response.HasStarted)
+        if (UpstreamFailure.Find<UpstreamException>(exception) is not null) return UpstreamFailure.Explain(exchange, exception);
+        if (IsOfTheClient(error) || context.Response.HasStarted)
         {
             exchange.IsAborted = true;
             return null;
         }
 
-        if (error == ForwarderError.RequestCreation)
-            return new Refusal(RefusalReason.RequestDenied, "The request has a form that cannot be forwarded. Send it in its usual form.", exchange.Plan?.Secrets[0]);
-        if (error == ForwarderError.RequestTimedOut)
-            return new Refusal(RefusalReason.UpstreamTimeout, $"{service} did not answer in time. It may be overloaded; try again later.", exchange.Plan?.Secrets[0]);
-        return Find<AuthenticationException>(exception) is { } tls
-            ? new Refusal(RefusalReason.UpstreamTlsInvalid, $"{WhatIsWrong(service, tls.Message)} The request was not sent.", exchange.Plan?.Secrets[0])
-            : new Refusal(RefusalReason.UpstreamUnreachable, $"{service} broke the connection off ahead of an answer. Try again.", exchange.Plan?.Secrets[0]);
+        return error switch
+        {
+            ForwarderError.RequestCreation => new Refusal(RefusalReason.RequestDenied, "The request has a form that cannot be forwarded. Send it in its usual form.", exchange.Plan?.Secrets[0]),
+            ForwarderError.RequestTimedOut => UpstreamFailure.TimedOut(exchange),
+            _ => UpstreamFailure.Explain(exchange, exception),
+        };
     }
-
-    // The platform says what was wrong in words alone; where it chooses others, the last sentence still holds.
-    private static string WhatIsWrong(string service, string message) => message switch
-    {
-        _ when message.Contains("NameMismatch", StringComparison.Ordinal) => $"The certificate of {service} is for another name. Check the name.",
-        _ when message.Contains("NotTimeValid", StringComparison.Ordinal) => $"The certificate of {service} has expired, or is not valid yet. Its operator can mend that.",
-        _ when message.Contains("UntrustedRoot", StringComparison.Ordinal) || message.Contains("PartialChain", StringComparison.Ordinal) =>
-            $"No trusted authority signed the certificate of {service}. If the service has a private authority, the sidecar's owner can add it (upstream.trustedRootsFile).",
-        _ => $"{service} does not speak TLS as it should, or its certificate is not valid. Check the name and the port.",
-    };
 
     /// <summary>The sandbox went away, or its body broke off: nobody is there to be told.</summary>
     private static bool IsOfTheClient(ForwarderError error) => error is
         ForwarderError.RequestCanceled or ForwarderError.RequestBodyCanceled or ForwarderError.RequestBodyClient
         or ForwarderError.ResponseBodyCanceled or ForwarderError.ResponseBodyClient or ForwarderError.UpgradeRequestClient
         or ForwarderError.UpgradeResponseClient or ForwarderError.UpgradeRequestCanceled or ForwarderError.UpgradeResponseCanceled;
-
-    private static T? Find<T>(Exception? exception)
-        where T : Exception
-    {
-        for (; exception is not null; exception = exception.InnerException)
-        {
-            if (exception is T found) return found;
-            if (exception is not AggregateException { InnerExceptions: { Count: > 1 } several }) continue;
-            foreach (Exception inner in several)
-                if (Find<T>(inner) is { } below) return below;
-        }
-
-        return null;
-    }
 }

@@ -1,11 +1,8 @@
-using System.IO.Compression;
 using System.Net;
 using System.Net.Http.Headers;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
-using Superserve.Core.Authentication;
 using Superserve.Core.Scrubbing;
-using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Metrics;
 using Superserve.Sidecar.Proxy;
@@ -17,11 +14,9 @@ namespace Superserve.Sidecar.Forwarding;
 /// What is written of one request, and what of its answer comes back. Headers are written from what was judged, never copied
 /// from the request again.
 /// </summary>
-internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetrics metrics, TimeProvider time) : HttpTransformer
+internal sealed class Http2Exchange(Exchange exchange, Uri uri, bool hasEmptyBody, SidecarMetrics metrics, TimeProvider time) : HttpTransformer
 {
-    private ScrubPatterns? _scrub;
-    private bool _isScrubbed;
-    private string _nominated = "";
+    private readonly AnswerFields _fields = new(exchange);
 
     /// <summary>An answer that cannot be passed on.</summary>
     public Refusal? Refusal { get; private set; }
@@ -31,7 +26,6 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         proxyRequest.RequestUri = uri;
         if (exchange.HostHeader is { } host) proxyRequest.Headers.Host = host;
         SwapPlan? plan = exchange.Plan;
-        if (plan is not null) _scrub = exchange.Snapshot.ScrubPatternsFor(plan.Secrets);
         foreach (HeaderField field in exchange.Headers)
         {
             if (IsReplaced(plan, field)) continue;
@@ -46,9 +40,9 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
             proxyRequest.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
         }
 
-        if (proxyRequest.Content is not null) proxyRequest.Content.Headers.ContentLength = httpContext.Request.ContentLength ?? (exchange.HasEmptyBody ? 0 : null);
+        if (proxyRequest.Content is not null) proxyRequest.Content.Headers.ContentLength = httpContext.Request.ContentLength ?? (hasEmptyBody ? 0 : null);
         // gRPC asks for trailers this way, hop by hop as the header is.
-        if (HttpProtocol.IsHttp2(httpContext.Request.Protocol) && httpContext.Request.Headers.TE.ToString().Contains("trailers", StringComparison.OrdinalIgnoreCase))
+        if (httpContext.Request.Headers.TE.ToString().Contains("trailers", StringComparison.OrdinalIgnoreCase))
             proxyRequest.Headers.TryAddWithoutValidation("TE", "trailers");
         exchange.Marks = (time.GetTimestamp(), 0, 0);
         return default;
@@ -67,14 +61,14 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         if (proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols && request.Headers.Upgrade.Count == 0)
             return Refuse(httpContext, "switched to another protocol unasked");
         bool hasBody = !isUpgrade && !HttpMethods.IsHead(httpContext.Request.Method) && proxyResponse.StatusCode is not (HttpStatusCode.NoContent or HttpStatusCode.NotModified);
-        bool scrubsBody = hasBody && _scrub is { ScrubsBodies: true };
+        bool scrubsBody = hasBody && _fields.ScrubsBodies;
         string? encoding = scrubsBody ? Encoding(proxyResponse) : null;
-        if (encoding is not (null or "gzip" or "x-gzip" or "br" or "deflate"))
-            return Refuse(httpContext, "answered in an encoding that the request did not ask for and that cannot be searched for the credential");
+        if (!AnswerBody.IsReadable(encoding)) return Refuse(httpContext, AnswerBody.Unreadable);
 
-        _nominated = proxyResponse.Headers.NonValidated.TryGetValues("Connection", out HeaderStringValues nominated) ? nominated.ToString() : "";
-        Copy(proxyResponse.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
-        Copy(proxyResponse.Content.Headers, httpContext.Response.Headers, scrubsBody, encoding is not null);
+        _fields.Nominated = proxyResponse.Headers.NonValidated.TryGetValues("Connection", out HeaderStringValues nominated) ? nominated.ToString() : "";
+        (_fields.ChangesBody, _fields.IsDecoded) = (scrubsBody, encoding is not null);
+        Copy(proxyResponse.Headers, httpContext.Response.Headers);
+        Copy(proxyResponse.Content.Headers, httpContext.Response.Headers);
         if (hasBody) proxyResponse.Content = new ResponseContent(proxyResponse.Content, content => ReadStream(content, encoding, scrubsBody));
         exchange.Marks = exchange.Marks with { Answered = answered, Written = time.GetTimestamp() };
         return new(true);
@@ -82,9 +76,10 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
 
     public override ValueTask TransformResponseTrailersAsync(HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
-        if (_isScrubbed) metrics.ResponseScrubbed();
+        if (_fields.WereScrubbed) metrics.ResponseScrubbed();
         IHttpResponseTrailersFeature? trailers = httpContext.Features.Get<IHttpResponseTrailersFeature>();
-        if (trailers is { Trailers.IsReadOnly: false }) Copy(proxyResponse.TrailingHeaders, trailers.Trailers, isScrubbed: false, isDecoded: false);
+        (_fields.ChangesBody, _fields.IsDecoded) = (false, false);
+        if (trailers is { Trailers.IsReadOnly: false }) Copy(proxyResponse.TrailingHeaders, trailers.Trailers);
         return default;
     }
 
@@ -102,76 +97,36 @@ internal sealed class ForwardedExchange(Exchange exchange, Uri uri, SidecarMetri
         if (!request.Headers.TryAddWithoutValidation(name, value)) request.Content?.Headers.TryAddWithoutValidation(name, value);
     }
 
-    private void Copy(HttpHeaders from, IHeaderDictionary to, bool isScrubbed, bool isDecoded)
+    private void Copy(HttpHeaders from, IHeaderDictionary to)
     {
         foreach ((string name, HeaderStringValues values) in from.NonValidated)
         {
-            if (HeaderRules.IsHopByHop(name) || name.StartsWith("X-Superserve-", StringComparison.OrdinalIgnoreCase) || Is(name, "Alt-Svc")) continue;
-            if (_nominated.Length > 0 && HeaderRules.Nominates(_nominated, name)) continue;
-            if (isScrubbed && (Is(name, "Content-Length") || Is(name, "Content-MD5") || Is(name, "Digest") || Is(name, "Content-Digest") || Is(name, "Repr-Digest"))) continue;
-            if (Is(name, "Content-Encoding") && isDecoded) continue;
-            if (Is(name, "Set-Cookie") && !AllowsSetCookie()) continue;
-            if (_scrub is not null && !ReferenceEquals(_scrub.ScrubHeader(name), name))
-            {
-                // A name that is a credential has no place that a stand-in could take.
-                _isScrubbed = true;
-                continue;
-            }
-
-            to.Append(name, Scrubbed(values));
+            if (!_fields.Passes(name) || _fields.IsCredential(name)) continue;
+            string[] texts = new string[values.Count];
+            int i = 0;
+            foreach (string value in values) texts[i++] = _fields.Scrub(value);
+            to.Append(name, texts.Length == 1 ? new StringValues(texts[0]) : new StringValues(texts));
         }
     }
 
-    private StringValues Scrubbed(HeaderStringValues values)
-    {
-        string[] texts = new string[values.Count];
-        int i = 0;
-        foreach (string value in values)
-        {
-            texts[i] = _scrub?.ScrubHeader(value) ?? value;
-            if (!ReferenceEquals(texts[i], value)) _isScrubbed = true;
-            i++;
-        }
-
-        return texts.Length == 1 ? new StringValues(texts[0]) : new StringValues(texts);
-    }
-
-    private bool AllowsSetCookie()
-    {
-        if (exchange.Plan is null) return true;
-        foreach (BoundSecret secret in exchange.Plan.Secrets)
-            if (!secret.Definition.AllowSetCookie) return false;
-        return true;
-    }
-
-    /// <summary>How the body is encoded, in lower case; null for not at all. More than one encoding is a name that nobody knows.</summary>
+    /// <summary>How the body is encoded; <see cref="AnswerBody.Encoding"/>.</summary>
     private static string? Encoding(HttpResponseMessage response)
     {
         string encoding = response.Content.Headers.NonValidated.TryGetValues("Content-Encoding", out HeaderStringValues content) ? content.ToString() : "";
         // The client below undoes "chunked" and nothing else.
         if (response.Headers.NonValidated.TryGetValues("Transfer-Encoding", out HeaderStringValues transfer) && !Is(transfer.ToString().Trim(), "chunked")) encoding += "," + transfer;
-        encoding = encoding.Trim().ToLowerInvariant();
-        return encoding is "" or "identity" ? null : encoding;
+        return AnswerBody.Encoding(encoding);
     }
 
     private ValueTask<bool> Refuse(HttpContext context, string what)
     {
-        Refusal = new Refusal(RefusalReason.UpstreamUnreachable, $"{exchange.Destination} {what}; the answer is not passed on. Tell the owner of the sandbox.", exchange.Plan?.Secrets[0]);
+        Refusal = UpstreamFailure.NotPassed(exchange, what);
         context.Response.StatusCode = StatusCodes.Status502BadGateway;
         return new(false);
     }
 
-    private ResponseStream ReadStream(Stream content, string? encoding, bool scrubsBody)
-    {
-        Stream decoded = encoding switch
-        {
-            null => content,
-            "br" => new BrotliStream(content, CompressionMode.Decompress),
-            "deflate" => new ZLibStream(content, CompressionMode.Decompress),
-            _ => new GZipStream(content, CompressionMode.Decompress),
-        };
-        return new ResponseStream(decoded, exchange, scrubsBody ? new BodyScrubber(_scrub!) : null, () => _isScrubbed = true);
-    }
+    private ResponseStream ReadStream(Stream content, string? encoding, bool scrubsBody) =>
+        new(AnswerBody.Decode(content, encoding), exchange, scrubsBody ? new BodyScrubber(_fields.Patterns!) : null, () => _fields.WereScrubbed = true);
 
     private static bool Is(string name, string other) => string.Equals(name, other, StringComparison.OrdinalIgnoreCase);
 
