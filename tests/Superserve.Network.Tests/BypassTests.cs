@@ -191,7 +191,7 @@ public sealed class BypassTests
             ask(b'GET / HTTP/1.1\r\nHost: free.example.net\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n')
             ask(b'GET /x HTTP/1.1\r\nHost: free.example.net\r\nHost: evil.example.org\r\n\r\n')
             """);
-        Assert.Equal("b'HTTP/1.1 403'\nb'HTTP/1.1 400'\nb'HTTP/1.1 200'\nb'HTTP/1.1 400'\n", outcome.Output);
+        Assert.Equal("b'HTTP/1.1 403'\nb'HTTP/1.1 421'\nb'HTTP/1.1 200'\nb'HTTP/1.1 400'\n", outcome.Output);
         Assert.Equal("http 45.83.1.2 free.example.net / -", Assert.Single(sandbox.Reached));
     }
 

@@ -86,7 +86,7 @@ internal static class SidecarHost
         }
 
         addSnapshots(services);
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddPrometheusExporter(exporter =>
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddMeter("System.Runtime").AddPrometheusExporter(exporter =>
         {
             exporter.ScrapeResponseCacheDurationMilliseconds = 0;
             exporter.ScopeInfoEnabled = false;
