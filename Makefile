@@ -67,7 +67,7 @@ check-format: setup-build
 	dotnet format whitespace Superserve.K8s.sln --verify-no-changes
 
 clean: ## Removes what the other targets made.
-	rm -rf artifacts $$(find core sidecar operator tests -type d \( -name bin -o -name obj \) -prune)
+	rm -rf artifacts tests/clients/node_modules $$(find core sidecar operator tests -type d \( -name bin -o -name obj \) -prune)
 
 setup-build:
 	@build/setup.sh build

@@ -9,12 +9,14 @@ declare -A package=(
   [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux [unshare]=util-linux [mount]=mount
   [readelf]=binutils [ip]=iproute2 [nft]=nftables [sysctl]=procps
   [git]=git [apt-get]=apt [dpkg-deb]=dpkg [node]=nodejs [ssh-keyscan]=openssh-client [dropbear]=dropbear-bin [redis-cli]=redis-tools [python3-websocket]=python3-websocket
+  [wget]=wget [aws]=awscli [go]=golang-go [javac]=default-jdk-headless [ruby]=ruby
+  [python3-requests]=python3-requests [python3-httpx]=python3-httpx [python3-h2]=python3-h2 [python3-grpc]=python3-grpcio [python3-websockets]=python3-websockets [python3-pip]=python3-pip
   [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
   [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl"
-  [clients]="git apt-get dpkg-deb node ssh-keyscan dropbear redis-cli python3-websocket"
+  [clients]="git apt-get dpkg-deb node ssh-keyscan dropbear redis-cli python3-websocket wget aws go javac ruby npm python3-requests python3-httpx python3-h2 python3-grpc python3-websockets python3-pip"
   [bench]="nginx ngx_stream_module.so"
   [images]="readelf python3 curl openssl unshare ip"
 )
@@ -30,8 +32,7 @@ is_there() {
     zlib.h) [ -e /usr/include/zlib.h ] ;;
     ngx_stream_module.so) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || [ -e /etc/ssl/cert.pem ] ;;
-    # Of the system's Python, which the tests use whatever else is on the PATH.
-    python3-websocket) PATH=/usr/bin:/bin python3 -c 'import websocket' 2>/dev/null ;;
+    python3-*) python3 -c "import ${1#python3-}" 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -43,8 +44,11 @@ fi
 
 missing=()
 for group in "$@"; do
+  # The tests run clients with the system's PATH, whatever else is on ours.
+  path=$PATH
+  if [ "$group" = clients ]; then path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; fi
   for program in ${needed[$group]}; do
-    is_there "$program" || missing+=("${package[$program]}")
+    PATH=$path is_there "$program" || missing+=("${package[$program]}")
   done
 done
 cd "$(dirname "$0")/.."
@@ -76,4 +80,9 @@ with zipfile.ZipFile(sys.argv[1]) as layer:
         os.chmod(target + ".new", 0o755)
         os.replace(target + ".new", target)
 PYTHON
+fi
+
+if [[ " $* " == *" clients "* ]] && ! [ tests/clients/node_modules/.package-lock.json -nt tests/clients/package-lock.json ]; then
+  echo "Fetching the packages of the tests' Node clients ..."
+  npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --silent
 fi

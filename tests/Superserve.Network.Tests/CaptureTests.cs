@@ -56,6 +56,39 @@ public sealed class CaptureTests
     [Theory]
     [InlineData("10.83.1.2")]
     [InlineData("fd83:1::2")]
+    public async Task Questions_of_the_sandbox_and_of_the_sidecar_go_their_own_ways_where_both_choose_the_same_port(string host)
+    {
+        await using PodNetwork network = await Rules.PodAsync();
+        await StandIn.SidecarAsync(network);
+        await StandIn.UpstreamAsync(network, 53);
+        // The kernel gives a port anew as soon as its socket is closed, and connection tracking remembers it for much longer.
+        Outcome first = await network.SandboxAsync(Ask("plain", 40000));
+        Outcome second = await network.SidecarAsync(Ask("marked", 40000, 40001));
+        Outcome third = await network.SandboxAsync(Ask("plain", 40001, 40000));
+        Assert.Equal(("answer\n", "question\nquestion\n", "answer\nanswer\n"), (first.Output, second.Output, third.Output));
+
+        string Ask(string socket, params int[] ports) => string.Concat(ports.Select(port =>
+            $"s = {socket}(SOCK_DGRAM, '{host}'); s.bind(('::' if ':' in '{host}' else '', {port})); s.connect(('{host}', 53)); s.send(b'question'); print(s.recv(100).decode())\n"));
+    }
+
+    [Theory]
+    [InlineData("10.83.1.2")]
+    [InlineData("fd83:1::2")]
+    public async Task Connections_of_the_sandbox_and_of_the_sidecar_go_their_own_ways_where_both_choose_the_same_port(string host)
+    {
+        await using PodNetwork network = await Rules.PodAsync();
+        await StandIn.SidecarAsync(network);
+        await StandIn.UpstreamAsync(network, 7000);
+        // The other side ends the first one, so that its port is free at once.
+        Assert.Equal("hello from the sidecar\nb''\n", (await network.SandboxAsync(Connect("plain") + "; print(s.recv(1))")).Output);
+        Assert.Equal("request\n", (await network.SidecarAsync(Connect("marked"))).Output);
+
+        string Connect(string socket) => $"s = {socket}(SOCK_STREAM, '{host}'); s.bind(('::' if ':' in '{host}' else '', 40000)); s.connect(('{host}', 7000)); s.sendall(b'request'); print(s.recv(100).decode())";
+    }
+
+    [Theory]
+    [InlineData("10.83.1.2")]
+    [InlineData("fd83:1::2")]
     public async Task The_sidecar_gets_out(string host)
     {
         await using PodNetwork network = await Rules.PodAsync();

@@ -61,5 +61,5 @@ internal static class Rules
     }
 
     /// <summary>The one that runs the tests: of its shared/Microsoft.NETCore.App/VERSION.</summary>
-    private static string Dotnet => Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../../dotnet"));
+    public static string Dotnet => Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../../dotnet"));
 }

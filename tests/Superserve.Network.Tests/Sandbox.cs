@@ -1,5 +1,6 @@
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
+using Superserve.Core.Trust;
 using Superserve.Testing;
 using Superserve.Testing.Network;
 
@@ -78,11 +79,21 @@ internal sealed class Sandbox : IAsyncDisposable
         File.Move(_zone + ".new", _zone, overwrite: true);
     }
 
-    /// <summary>Runs a shell command as the sandbox does, with its stand-ins and trust variables, and without any of a proxy.</summary>
-    public Task<Outcome> ShellAsync(string command) => Network.SandboxCommandAsync("sh", "-c", Environment() + command);
+    /// <summary>The stand-ins and trust variables as admission sets them under transparent capture, each NAME=value. What the services' certificates are signed by is in the sidecar's bundle, as a root of its owner's.</summary>
+    public IReadOnlyList<string> Variables
+    {
+        get
+        {
+            string trust = Path.Combine(Setup.Directory, "trust");
+            return [.. File.ReadAllLines(Path.Combine(trust, TrustVariables.StandInsFile)), .. TrustVariables.In(trust).Select(variable => $"{variable.Name}={variable.Value}"), $"{TrustVariables.JavaToolOptions}={TrustVariables.JavaOptions(trust)}"];
+        }
+    }
+
+    /// <summary>Runs a shell command as the sandbox does, with its variables, and without any of a proxy.</summary>
+    public Task<Outcome> ShellAsync(string command) => Network.SandboxCommandAsync(["env", .. Variables, "sh", "-c", command]);
 
     /// <summary>Runs Python likewise; the helpers of <see cref="PodNetwork"/> are there.</summary>
-    public Task<Outcome> PythonAsync(string python) => Network.SandboxAsync($"for line in '''{Environment()}'''.splitlines(): k, v = line.removeprefix('export ').split('=', 1); os.environ[k] = v\n" + python);
+    public Task<Outcome> PythonAsync(string python) => Network.SandboxAsync($"os.environ.update(line.split('=', 1) for line in '''{string.Join('\n', Variables)}'''.splitlines())\n" + python);
 
     /// <summary>The events that the sidecar has written, those with a field of this value.</summary>
     public List<JsonObject> Events(string field, string value)
@@ -148,15 +159,5 @@ internal sealed class Sandbox : IAsyncDisposable
         await Rules.InstallAsync(Network);
         Setup.Save();
         await StartSidecarAsync();
-    }
-
-    private string Environment()
-    {
-        string trust = Path.Combine(Setup.Directory, "trust");
-        string standIns = string.Concat(File.ReadAllLines(Path.Combine(trust, "env")).Select(line => $"export {line}\n"));
-        // With the services' own authority, as far as they are not intercepted.
-        string bundle = Path.Combine(Setup.Directory, "all.crt");
-        File.WriteAllText(bundle, File.ReadAllText(Path.Combine(trust, "ca-bundle.crt")) + TestAuthority.Pem);
-        return standIns + $"export NODE_EXTRA_CA_CERTS={Path.Combine(trust, "ca.crt")}\n" + string.Concat(((string[])["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"]).Select(name => $"export {name}={bundle}\n"));
     }
 }

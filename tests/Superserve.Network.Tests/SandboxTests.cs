@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Superserve.Testing;
+using Superserve.Testing.Network;
 
 namespace Superserve.Network.Tests;
 
@@ -69,6 +70,32 @@ public sealed class SandboxTests
             """);
         Assert.True(outcome.Status == 0, outcome.ToString());
         Assert.Equal(string.Concat(Enumerable.Repeat("True\nTrue\nb''\n", 4)), outcome.Output);
+    }
+
+    [Fact]
+    public async Task A_client_that_has_said_everything_ends_its_side_and_is_answered()
+    {
+        await using Sandbox sandbox = await Sandbox.StartAsync();
+        // It answers at the end of what comes, as finger, whois and `nc -N` have it.
+        RunningProgram service = sandbox.Network.StartUpstream(
+            """
+            l = listen('0.0.0.0', 79); print('ready')
+            while True:
+                c, _ = l.accept(); got = 0
+                while (data := c.recv(65536)): got += len(data)
+                c.sendall(b'%d\n' % got + bytes(1000000)); c.close()
+            """);
+        await service.LineAsync(line => line == "ready", "its being ready");
+        Outcome outcome = await sandbox.PythonAsync(
+            """
+            for said in (b'somebody\r\n', bytes(500000)):
+                s = create_connection(('free.example.net', 79), 20); s.sendall(said); s.shutdown(SHUT_WR)
+                got = b''
+                while (data := s.recv(65536)): got += data
+                print(got[:got.index(b'\n')].decode(), len(got))
+            """);
+        Assert.True(outcome.Status == 0, outcome.ToString());
+        Assert.Equal("10 1000003\n500000 1000007\n", outcome.Output);
     }
 
     [Fact]

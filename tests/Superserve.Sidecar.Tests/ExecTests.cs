@@ -56,6 +56,7 @@ public sealed class ExecTests
         foreach (string name in (string[])["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"])
             Assert.Equal(Path.Combine(trust, "ca-bundle.crt"), variables[name]);
         foreach (string name in (string[])["NODE_EXTRA_CA_CERTS", "DENO_CERT"]) Assert.Equal(Path.Combine(trust, "ca.crt"), variables[name]);
+        Assert.Equal($"ca_certificate = {trust}/ca-bundle.crt\n", await File.ReadAllTextAsync(variables["SYSTEM_WGETRC"]));
         Assert.Equal("1", variables["NODE_USE_ENV_PROXY"]);
         Assert.StartsWith($"-Xmx1g -Djavax.net.ssl.trustStore={trust}/truststore.p12 ", variables["JAVA_TOOL_OPTIONS"], StringComparison.Ordinal);
         Assert.Equal("kept", variables["MINE"]);

@@ -244,8 +244,10 @@ public sealed class StreamingTests
         Assert.Equal("101", (await sidecar.RequestEventAsync()).Text("status"));
     }
 
-    [Fact]
-    public async Task A_tunnel_whose_client_has_ended_still_brings_the_answer()
+    [Theory]
+    [InlineData("after the tunnel is there")]
+    [InlineData("at once")]
+    public async Task A_tunnel_whose_client_has_ended_still_brings_the_answer(string ends)
     {
         const string Other = "other.service.test";
         await using RawService service = RawService.StartPlain();
@@ -261,9 +263,19 @@ public sealed class StreamingTests
         });
         await using TestSidecar sidecar = await TestSidecar.StartAsync(new Setup().Pin((IPEndPoint)listener.LocalEndpoint, Other));
         await using RawClient client = await sidecar.OpenAsync();
-        await client.ConnectAsync($"{Other}:7000");
-        await client.SendAsync("\u0001\u0002opaque");
-        client.EndSending();
+        if (ends == "at once")
+        {
+            await client.SendAsync($"CONNECT {Other}:7000 HTTP/1.1\r\n\r\n\u0001\u0002opaque");
+            client.EndSending();
+            Assert.StartsWith("HTTP/1.1 200", await client.ReadHeadAsync(), StringComparison.Ordinal);
+        }
+        else
+        {
+            await client.ConnectAsync($"{Other}:7000");
+            await client.SendAsync("\u0001\u0002opaque");
+            client.EndSending();
+        }
+
         Assert.Equal("the answer to \u0001\u0002opaque", await client.ReadToEndAsync());
         Assert.Equal("\u0001\u0002opaque", await serving);
         System.Text.Json.JsonElement line = await sidecar.ConnectionEventAsync("allowed");

@@ -84,7 +84,7 @@ public sealed class TrustTests
         Assert.True(bundle.Count > 2);
         Assert.Contains(bundle, certificate => certificate.Thumbprint == sidecar.Authority.Thumbprint);
         foreach (string file in (string[])["ca.crt", "ca-bundle.crt"]) Assert.DoesNotContain("PRIVATE KEY", await File.ReadAllTextAsync(sidecar.InTrust(file)), StringComparison.Ordinal);
-        Assert.Equal(["ca-bundle.crt", "ca.crt", "env", "truststore.p12"], Directory.EnumerateFileSystemEntries(Path.GetDirectoryName(sidecar.InTrust("env"))!).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(["ca-bundle.crt", "ca.crt", "env", "truststore.p12", "wgetrc"], Directory.EnumerateFileSystemEntries(Path.GetDirectoryName(sidecar.InTrust("env"))!).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]

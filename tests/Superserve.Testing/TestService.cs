@@ -1,11 +1,14 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Primitives;
+using Superserve.Testing.Network;
 
 namespace Superserve.Testing;
 
@@ -38,7 +41,7 @@ public sealed class ReceivedRequest(string protocol, string method, string targe
     public override string ToString() => $"{Method} {Target}\n" + string.Join('\n', Headers.Select(field => $"{field.Name}: {field.Value}")) + "\n\n" + BodyText;
 }
 
-/// <summary>A real service on loopback, HTTP/1.1 and HTTP/2: one port with TLS, one without.</summary>
+/// <summary>A real service, HTTP/1.1, HTTP/2 and WebSocket: one port with TLS, one without.</summary>
 public sealed class TestService : IAsyncDisposable
 {
     private readonly WebApplication _app;
@@ -64,11 +67,18 @@ public sealed class TestService : IAsyncDisposable
 
     public IReadOnlyList<ReceivedRequest> Requests => [.. _requests];
 
-    public static async Task<TestService> StartAsync(params string[] names)
+    /// <summary>One on loopback.</summary>
+    public static Task<TestService> StartAsync(params string[] names) =>
+        StartAsync(new IPEndPoint(IPAddress.Loopback, FreePort.Next()), new IPEndPoint(IPAddress.Loopback, FreePort.Next()), SocketTransportOptions.CreateDefaultBoundListenSocket, names);
+
+    /// <summary>One at an address of a network, on the usual ports; what it does is this process's all the same.</summary>
+    public static Task<TestService> StartInAsync(NetworkNamespace network, IPAddress address, params string[] names) =>
+        StartAsync(new IPEndPoint(address, 443), new IPEndPoint(address, 80), endPoint => network.Enter(() => SocketTransportOptions.CreateDefaultBoundListenSocket(endPoint)), names);
+
+    private static async Task<TestService> StartAsync(IPEndPoint address, IPEndPoint plainAddress, Func<EndPoint, Socket> bind, string[] names)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        int port = FreePort.Next(), plainPort = FreePort.Next();
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
+        builder.WebHost.UseKestrelCore().UseSockets(sockets => sockets.CreateBoundListenSocket = bind).UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             kestrel.RequestHeaderEncodingSelector = _ => Encoding.Latin1;
@@ -76,14 +86,11 @@ public sealed class TestService : IAsyncDisposable
             kestrel.Limits.MaxRequestBodySize = null;
             kestrel.Limits.MinRequestBodyDataRate = null;
             kestrel.Limits.MinResponseDataRate = null;
-            kestrel.Listen(IPAddress.Loopback, port, listener => listener.UseHttps(TestAuthority.Issue(names)));
-            kestrel.Listen(IPAddress.Loopback, plainPort);
+            kestrel.Listen(address, listener => listener.UseHttps(TestAuthority.Issue(names)));
+            kestrel.Listen(plainAddress);
         });
-        TestService service = new(builder.Build())
-        {
-            Address = new IPEndPoint(IPAddress.Loopback, port),
-            PlainAddress = new IPEndPoint(IPAddress.Loopback, plainPort),
-        };
+        TestService service = new(builder.Build()) { Address = address, PlainAddress = plainAddress };
+        service._app.UseWebSockets();
         service._app.Run(service.RecordAsync);
         await service._app.StartAsync();
         return service;

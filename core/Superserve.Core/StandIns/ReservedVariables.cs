@@ -18,7 +18,7 @@ public static class ReservedVariables
     public static ImmutableArray<string> Trust { get; } =
     [
         "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO",
-        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS", "DENO_CERT",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS", "DENO_CERT", "SYSTEM_WGETRC",
     ];
 
     /// <summary>Whether a name is one of them.</summary>

@@ -17,6 +17,9 @@ public static class TrustVariables
     /// <summary>The same for Java.</summary>
     public const string JavaTrustStoreFile = "truststore.p12";
 
+    /// <summary>Settings for wget, which has no variable for certificates; they come in the place of /etc/wgetrc, and a user's come behind.</summary>
+    public const string WgetFile = "wgetrc";
+
     /// <summary>The stand-ins as they are now, lines of NAME=value.</summary>
     public const string StandInsFile = "env";
 
@@ -34,10 +37,20 @@ public static class TrustVariables
 
     /// <summary>Which variable names which file; each is set only where the user has not.</summary>
     public static IReadOnlyList<(string Name, string Value)> In(string directory) =>
-        // Node and Deno add the file to their own roots; the others take it for all of them.
-        [.. ReservedVariables.Trust.Select(name => (name, $"{directory}/{(name is "NODE_EXTRA_CA_CERTS" or "DENO_CERT" ? AuthorityFile : BundleFile)}"))];
+        [.. ReservedVariables.Trust.Select(name => (name, $"{directory}/{FileOf(name)}"))];
+
+    /// <summary>What <see cref="WgetFile"/> says.</summary>
+    public static string WgetSettings(string directory) => $"ca_certificate = {directory}/{BundleFile}\n";
 
     /// <summary>The options that make Java use the truststore.</summary>
     public static string JavaOptions(string directory) =>
         $"-Djavax.net.ssl.trustStore={directory}/{JavaTrustStoreFile} -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword={JavaPassword}";
+
+    private static string FileOf(string name) => name switch
+    {
+        // These add the file to their own roots; the others take it for all of them.
+        "NODE_EXTRA_CA_CERTS" or "DENO_CERT" => AuthorityFile,
+        "SYSTEM_WGETRC" => WgetFile,
+        _ => BundleFile,
+    };
 }

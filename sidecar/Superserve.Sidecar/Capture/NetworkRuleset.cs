@@ -22,6 +22,9 @@ internal static class NetworkRuleset
     /// <summary>Marks what came in by an outer interface and is not answered yet.</summary>
     private const int Asked = 0x5355;
 
+    /// <summary>The zone, in connection tracking, of the sidecar's questions to DNS servers.</summary>
+    private const int Questions = 1;
+
     /// <summary>How long the rules keep a port open that is not renewed.</summary>
     public const int LeaseSeconds = 30;
 
@@ -62,6 +65,14 @@ internal static class NetworkRuleset
                 flags dynamic,timeout
                 timeout {{LeaseSeconds}}s
                 size 1
+            }
+
+            # The sidecar asks the servers that the sandbox asks too, and a port is given anew as soon as its socket is closed. In one
+            # zone tracking would take the question of one for one more of the other's, and lead it where that went.
+            chain questions {
+                type filter hook output priority -300
+                policy accept
+                meta mark {{EgressSockets.Mark}} meta l4proto { tcp, udp } th dport 53 ct original zone set {{Questions}}
             }
 
             # Leads what the sandbox sends to the sidecar. This decides where things go, never whether they may.

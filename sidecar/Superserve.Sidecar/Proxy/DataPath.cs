@@ -338,7 +338,8 @@ internal sealed partial class DataPath(
         UpstreamSocket service;
         try
         {
-            service = await connector.ConnectAsync(connection.Destination, client.ConnectionClosed, connection.Name);
+            // Not until the client ends: ConnectionClosed comes as soon as it has said all that it has to say, and it may wait for an answer.
+            service = await connector.ConnectAsync(connection.Destination, ShutdownOf(client), connection.Name);
         }
         catch (UpstreamException exception) when (accept)
         {
@@ -400,8 +401,10 @@ internal sealed partial class DataPath(
     }
 
     /// <summary>A tunnel has no end that could be waited for: it ends with the server.</summary>
-    private static CancellationTokenRegistration OnShutdown(ClientConnection client, IdleTimeout idle) =>
-        client.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested.Register(idle.Stop) ?? default;
+    private static CancellationTokenRegistration OnShutdown(ClientConnection client, IdleTimeout idle) => ShutdownOf(client).Register(idle.Stop);
+
+    private static CancellationToken ShutdownOf(ClientConnection client) =>
+        client.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? CancellationToken.None;
 
     private static async Task RefuseConnectAsync(ClientConnection client, SandboxConnection connection, Refusal refusal)
     {
@@ -493,8 +496,7 @@ internal sealed partial class DataPath(
     /// <summary>The requests of a connection that speaks HTTP/1.1.</summary>
     private async Task ServeHttp1Async(ClientConnection connection, Stream stream)
     {
-        CancellationToken shutdown = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? default;
-        using ClientSession client = new(connection, stream, options, time, shutdown);
+        using ClientSession client = new(connection, stream, options, time, ShutdownOf(connection));
         try
         {
             while (await client.ReadRequestAsync())
@@ -676,7 +678,7 @@ internal sealed partial class DataPath(
     // begins to write only when it has been handed the connection.
     private static async Task SendAsync(ClientConnection client, ReadOnlyMemory<byte> bytes)
     {
-        while (!bytes.IsEmpty) bytes = bytes[await client.Socket.SendAsync(bytes, SocketFlags.None, client.ConnectionClosed)..];
+        while (!bytes.IsEmpty) bytes = bytes[await client.Socket.SendAsync(bytes, SocketFlags.None, ShutdownOf(client))..];
     }
 
     [LoggerMessage(30, LogLevel.Debug, "A connection of the sandbox ended with {Exception}.")]

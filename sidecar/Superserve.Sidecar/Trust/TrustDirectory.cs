@@ -9,7 +9,7 @@ using Superserve.Core.Trust;
 namespace Superserve.Sidecar.Trust;
 
 /// <summary>
-/// What a sandbox's containers may read: the CA, the bundle with the public roots, a Java truststore, and the stand-ins as they
+/// What a sandbox's containers may read: the CA, the bundle with the public roots, a Java truststore, wget's settings, and the stand-ins as they
 /// are now. Nothing here is secret from the sandbox.
 /// </summary>
 internal sealed class TrustDirectory
@@ -43,6 +43,7 @@ internal sealed class TrustDirectory
         trust.Write(TrustVariables.AuthorityFile, Encoding.ASCII.GetBytes(own));
         trust.Write(TrustVariables.BundleFile, Encoding.ASCII.GetBytes(bundle.Append(own).ToString()));
         trust.Write(TrustVariables.JavaTrustStoreFile, JavaTrustStore(authority, roots));
+        trust.Write(TrustVariables.WgetFile, Encoding.UTF8.GetBytes(TrustVariables.WgetSettings(directory)));
         return trust;
     }
 

@@ -55,7 +55,7 @@ public sealed class PodGuardTests
         ["the sidecar's token"] = (pod => Mount(pod, """{"name":"superserve-token","mountPath":"/x","readOnly":true}"""), "spec.containers[0].volumeMounts[1]"),
         ["the trust volume, writable"] = (pod => Mount(pod, """{"name":"superserve-trust","mountPath":"/x"}"""), "spec.containers[0].volumeMounts[1]"),
         ["the trust volume, writable, in place"] = (pod => Agent(pod)["volumeMounts"]![0]!.AsObject().Remove("readOnly"), "spec.containers[0].volumeMounts[0]"),
-        ["a file of the sidecar's as a variable"] = (pod => AddVariable(pod, """{"name":"X","valueFrom":{"fileKeyRef":{"volumeName":"superserve-state","path":"ca.key","key":"k"}}}"""), "spec.containers[0].env[13].valueFrom.fileKeyRef"),
+        ["a file of the sidecar's as a variable"] = (pod => AddVariable(pod, """{"name":"X","valueFrom":{"fileKeyRef":{"volumeName":"superserve-state","path":"ca.key","key":"k"}}}"""), "spec.containers[0].env[14].valueFrom.fileKeyRef"),
         ["a token like the sidecar's"] = (pod => AddVolume(pod, """{"name":"t","projected":{"sources":[{"configMap":{"name":"c"}},{"serviceAccountToken":{"audience":"superserve.ai","path":"t"}}]}}"""), "spec.volumes[3].projected.sources[1].serviceAccountToken"),
         ["a name of the sidecar's"] = (pod => Agent(pod)["name"] = "superserve-agent", "spec.containers[0].name"),
         ["a second sidecar"] = (pod => List(pod, "containers").Add(Json("""{"name":"superserve-sidecar","securityContext":{"capabilities":{"drop":["ALL"]}}}""")), "spec.containers[1].name"),
@@ -94,7 +94,7 @@ public sealed class PodGuardTests
         ["another pod's id"] = (pod => Annotations(pod)["superserve.ai/sandbox-id"] = "6a1d7440020202020202020202020202", "spec.initContainers"),
 
         // The credentials themselves.
-        ["a credential in a variable"] = (pod => AddVariable(pod, """{"name":"X","valueFrom":{"secretKeyRef":{"name":"anthropic-credentials","key":"api-key"}}}"""), "spec.containers[0].env[13].valueFrom.secretKeyRef"),
+        ["a credential in a variable"] = (pod => AddVariable(pod, """{"name":"X","valueFrom":{"secretKeyRef":{"name":"anthropic-credentials","key":"api-key"}}}"""), "spec.containers[0].env[14].valueFrom.secretKeyRef"),
         ["a credential in variables"] = (pod => Agent(pod)["envFrom"] = Json("""[{"configMapRef":{"name":"c"}},{"secretRef":{"name":"github-credentials","optional":true}}]"""), "spec.containers[0].envFrom[1].secretRef"),
         ["a credential for a volume's driver"] = (pod => AddVolume(pod, """{"name":"c","csi":{"driver":"example.com","nodePublishSecretRef":{"name":"anthropic-credentials"}}}"""), "spec.volumes[3].csi.nodePublishSecretRef"),
         ["a credential for a file server"] = (pod => AddVolume(pod, """{"name":"c","azureFile":{"shareName":"s","secretName":"anthropic-credentials"}}"""), "spec.volumes[3].azureFile.secretName"),
