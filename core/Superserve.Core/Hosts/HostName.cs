@@ -20,10 +20,19 @@ public static class HostName
     {
         name = null;
         if (text is [.., '.']) text = text[..^1];
-        if (text.IsEmpty || text.Length > MaxLength) return false;
+        if (!IsName(text, out bool upper)) return false;
+        name = upper ? string.Create(text.Length, text, static (span, from) => from.ToLowerInvariant(span)) : text.ToString();
+        return true;
+    }
 
+    /// <summary>Whether a text is a name in the form that <see cref="TryCanonicalize"/> makes.</summary>
+    public static bool IsCanonical(ReadOnlySpan<char> text) => IsName(text, out bool upper) && !upper;
+
+    private static bool IsName(ReadOnlySpan<char> text, out bool upper)
+    {
+        upper = false;
+        if (text.IsEmpty || text.Length > MaxLength) return false;
         int labelStart = 0;
-        bool upper = false;
         for (int i = 0; i <= text.Length; i++)
         {
             if (i < text.Length && text[i] != '.')
@@ -39,7 +48,6 @@ public static class HostName
             labelStart = i + 1;
         }
 
-        name = upper ? string.Create(text.Length, text, static (span, from) => from.ToLowerInvariant(span)) : text.ToString();
         return true;
     }
 

@@ -136,7 +136,7 @@ public sealed class NetworkRules
     private NetworkVerdict? CheckNameForm(string host, int port)
     {
         // EVIL.example or evil.example. would slip by a deny of evil.example, and an address by every deny of a range.
-        if (!HostName.TryCanonicalize(host, out string? canonical) || !string.Equals(canonical, host, StringComparison.Ordinal))
+        if (!HostName.IsCanonical(host))
             return NetworkVerdict.Refused(RefusalReason.HostNotAllowed, BuiltInRules.NotAHostName);
         if (!_ranges.IsClusterName(host)) return null;
         if (_policies.IsEmpty) return NetworkVerdict.Refused(RefusalReason.PrivateAddress, BuiltInRules.ClusterDomain);

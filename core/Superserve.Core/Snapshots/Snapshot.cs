@@ -130,7 +130,7 @@ public sealed class Snapshot
             // Encoded again only between the stand-ins: one may hold a character that would be escaped.
             if (text.Contains('%') && Pieces(Percent.Decode(text)) is { Count: > 1 } decoded)
                 text = string.Join(ValueTemplate.Placeholder, decoded.Select(piece => Percent.Encode(piece).Replace("%2F", "/", StringComparison.Ordinal)));
-            text = string.Join(ValueTemplate.Placeholder, Pieces(text));
+            if (text.AsSpan().ContainsAny(_standInsAnyCase)) text = string.Join(ValueTemplate.Placeholder, Pieces(text));
         }
 
         if (text.Length > maxLength) text = string.Concat(text.AsSpan(0, maxLength), "…");

@@ -209,6 +209,7 @@ public static class Swap
     /// <summary>Two secrets cannot both be the one value that a header or a parameter is set to.</summary>
     private static bool SharesPlace(List<Match> matches, Match match)
     {
+        if (matches.Count == 0) return false;
         foreach (Match other in matches)
             if (other.Secret != match.Secret && Places(other.Scheme).Intersect(Places(match.Scheme)).Any()) return true;
         return false;

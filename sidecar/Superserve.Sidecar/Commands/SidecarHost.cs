@@ -86,7 +86,8 @@ internal static class SidecarHost
         }
 
         addSnapshots(services);
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddMeter("System.Runtime").AddPrometheusExporter(exporter =>
+        services.AddHostedService<IdleMemory>();
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(SidecarMetrics.MeterName).AddMeter("System.Runtime").AddView(SidecarMetrics.Bound).AddPrometheusExporter(exporter =>
         {
             exporter.ScrapeResponseCacheDurationMilliseconds = 0;
             exporter.ScopeInfoEnabled = false;

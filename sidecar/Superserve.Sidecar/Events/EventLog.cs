@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Threading.Channels;
 using Superserve.Core.Events;
@@ -97,7 +99,7 @@ internal sealed partial class EventLog : BackgroundService
     {
         if (_options.EventsFile is null) return;
         OpenLog? log = null;
-        List<byte[]> lines = [];
+        using Lines lines = new();
         bool more = true;
         while (more)
         {
@@ -131,16 +133,16 @@ internal sealed partial class EventLog : BackgroundService
     }
 
     /// <summary>Requests first: they are what must not be lost.</summary>
-    private bool Take(List<byte[]> lines)
+    private bool Take(Lines lines)
     {
         lines.Clear();
-        while (lines.Count < BatchLength && _requests.Reader.TryRead(out RequestEvent? request)) lines.Add(ReadableJson.Serialize(request, EventJson.Default.SidecarEvent));
-        for (int i = 0; i < BatchLength && _connections.Reader.TryRead(out ConnectionEvent? connection); i++) lines.Add(ReadableJson.Serialize(connection, EventJson.Default.SidecarEvent));
-        for (int i = 0; i < BatchLength && _lookUps.Reader.TryRead(out DnsEvent? lookUp); i++) lines.Add(ReadableJson.Serialize(lookUp, EventJson.Default.SidecarEvent));
+        for (int i = 0; i < BatchLength && _requests.Reader.TryRead(out RequestEvent? request); i++) lines.Add(request);
+        for (int i = 0; i < BatchLength && _connections.Reader.TryRead(out ConnectionEvent? connection); i++) lines.Add(connection);
+        for (int i = 0; i < BatchLength && _lookUps.Reader.TryRead(out DnsEvent? lookUp); i++) lines.Add(lookUp);
         return lines.Count > 0;
     }
 
-    private bool TryWrite(List<byte[]> lines, ref OpenLog? log)
+    private bool TryWrite(Lines lines, ref OpenLog? log)
     {
         try
         {
@@ -151,12 +153,7 @@ internal sealed partial class EventLog : BackgroundService
             long length = log.File.Position;
             try
             {
-                foreach (byte[] line in lines)
-                {
-                    log.File.Write(line);
-                    log.File.WriteByte((byte)'\n');
-                }
-
+                log.File.Write(lines.Text);
                 log.File.Flush();
             }
             catch (IOException)
@@ -240,6 +237,36 @@ internal sealed partial class EventLog : BackgroundService
 
     [LoggerMessage(21, LogLevel.Information, "Events are written to {File} again.")]
     private partial void LogWritable(string file);
+
+    /// <summary>Some events, a line each, in a buffer that serves one batch after another.</summary>
+    private sealed class Lines : IDisposable
+    {
+        private readonly ArrayBufferWriter<byte> _text = new(4 * 1024);
+        private readonly Utf8JsonWriter _writer;
+
+        public Lines() => _writer = ReadableJson.Writer(_text);
+
+        public int Count { get; private set; }
+
+        public ReadOnlySpan<byte> Text => _text.WrittenSpan;
+
+        public void Add(SidecarEvent item)
+        {
+            JsonSerializer.Serialize(_writer, item, EventJson.Default.SidecarEvent);
+            _writer.Flush();
+            _writer.Reset();
+            _text.Write("\n"u8);
+            Count++;
+        }
+
+        public void Clear()
+        {
+            _text.ResetWrittenCount();
+            Count = 0;
+        }
+
+        public void Dispose() => _writer.Dispose();
+    }
 }
 
 [JsonSourceGenerationOptions(

@@ -13,7 +13,10 @@ internal static class ReadableJson
     public static byte[] Serialize<T>(T value, JsonTypeInfo<T> type)
     {
         ArrayBufferWriter<byte> buffer = new();
-        using (Utf8JsonWriter writer = new(buffer, Options)) JsonSerializer.Serialize(writer, value, type);
+        using (Utf8JsonWriter writer = Writer(buffer)) JsonSerializer.Serialize(writer, value, type);
         return buffer.WrittenSpan.ToArray();
     }
+
+    /// <summary>A writer of one value after another, reset between them.</summary>
+    public static Utf8JsonWriter Writer(IBufferWriter<byte> output) => new(output, Options);
 }

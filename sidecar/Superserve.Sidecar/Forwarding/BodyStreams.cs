@@ -2,6 +2,7 @@ using System.Buffers;
 using Microsoft.AspNetCore.Http.Features;
 using Superserve.Core.Scrubbing;
 using Superserve.Core.Swapping;
+using Superserve.Sidecar.Http1;
 using Superserve.Sidecar.Proxy;
 
 namespace Superserve.Sidecar.Forwarding;
@@ -70,7 +71,7 @@ internal sealed class ResponseStream(Stream inner, Exchange exchange, BodyScrubb
 {
     private const int ReadLength = 16 * 1024;
 
-    private readonly ArrayBufferWriter<byte>? _output = scrubber is null ? null : new ArrayBufferWriter<byte>(ReadLength);
+    private readonly PooledBuffer _output = new();
     private int _taken;
     private bool _ended;
 
@@ -83,14 +84,21 @@ internal sealed class ResponseStream(Stream inner, Exchange exchange, BodyScrubb
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing) inner.Dispose();
+        if (disposing)
+        {
+            inner.Dispose();
+            _output.Release();
+        }
+
         base.Dispose(disposing);
     }
 
     private async ValueTask<int> ReadScrubbedAsync(Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        while (_output!.WrittenCount == _taken)
+        while (_output.Length == _taken)
         {
+            _output.Release();
+            _taken = 0;
             if (_ended) return 0;
             if (buffer.IsEmpty)
             {
@@ -98,8 +106,6 @@ internal sealed class ResponseStream(Stream inner, Exchange exchange, BodyScrubb
                 return await inner.ReadAsync(buffer, cancellationToken);
             }
 
-            _output.ResetWrittenCount();
-            _taken = 0;
             byte[] input = ArrayPool<byte>.Shared.Rent(ReadLength);
             try
             {
@@ -120,8 +126,8 @@ internal sealed class ResponseStream(Stream inner, Exchange exchange, BodyScrubb
             }
         }
 
-        int count = Math.Min(buffer.Length, _output.WrittenCount - _taken);
-        _output.WrittenSpan.Slice(_taken, count).CopyTo(buffer.Span);
+        int count = Math.Min(buffer.Length, _output.Length - _taken);
+        _output.Written.Slice(_taken, count).CopyTo(buffer.Span);
         _taken += count;
         return count;
     }

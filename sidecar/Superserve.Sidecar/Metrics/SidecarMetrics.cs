@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using OpenTelemetry.Metrics;
 using Superserve.Core.Events;
 using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
@@ -13,6 +14,11 @@ internal sealed class SidecarMetrics : IDisposable
 {
     /// <summary>The meter's name.</summary>
     public const string MeterName = "Superserve.Sidecar";
+
+    private const string SwapsName = "superserve.sidecar.swaps";
+
+    /// <summary>Room for all series that an instrument can have is taken at once; only one has more than a few.</summary>
+    private const int MostSeries = 64;
 
     private readonly Meter _meter;
     private readonly TimeProvider _time;
@@ -36,7 +42,7 @@ internal sealed class SidecarMetrics : IDisposable
     {
         _time = time;
         _meter = meters.Create(MeterName);
-        _swaps = _meter.CreateCounter<long>("superserve.sidecar.swaps", description: "Requests with a stand-in, by secret, host and outcome (swapped, or the refusal's reason).");
+        _swaps = _meter.CreateCounter<long>(SwapsName, description: "Requests with a stand-in, by secret, host and outcome (swapped, or the refusal's reason).");
         _requests = _meter.CreateCounter<long>("superserve.sidecar.requests", description: "Inspected requests, by outcome (forwarded, or the refusal's reason).");
         _duration = _meter.CreateHistogram<double>("superserve.sidecar.request.duration", "s", "From a request's head to the end of its answer.",
             advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600] });
@@ -62,6 +68,10 @@ internal sealed class SidecarMetrics : IDisposable
         _minted.Add(0);
         _scrubbed.Add(0);
     }
+
+    /// <summary>How many series an instrument may have; null for as many as there are by default.</summary>
+    public static MetricStreamConfiguration? Bound(Instrument instrument) =>
+        instrument.Name == SwapsName ? null : new MetricStreamConfiguration { CardinalityLimit = MostSeries };
 
     public void SnapshotTaken(Snapshot snapshot) => Volatile.Write(ref _snapshot, snapshot);
 

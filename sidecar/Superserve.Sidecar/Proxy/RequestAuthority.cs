@@ -22,7 +22,9 @@ internal static class RequestAuthority
             return Mismatch($"The TLS hello asked for {serverName}, but the connection was opened to {destination}.");
 
         int port = connection.Handling == Handling.Intercepted ? 443 : 80;
-        bool hasHost = Authority.TryParse(exchange.SentHost, port, out Authority host);
+        // Nearly always the name that the connection is for, in its canonical form.
+        Authority host = destination;
+        bool hasHost = (destination.IsName && destination.Port == port && exchange.SentHost == destination.Host) || Authority.TryParse(exchange.SentHost, port, out host);
         // A connection to a mapped address goes to the IPv4 address.
         if (connection.Dialled is not null && host.Address is { IsIPv4MappedToIPv6: true } mapped) host = new Authority(mapped.MapToIPv4().ToString(), mapped.MapToIPv4(), host.Port);
         // What the connection is for already needs no completing, and no look into what DNS gave since.

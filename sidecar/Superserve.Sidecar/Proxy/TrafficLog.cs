@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using Superserve.Core.Events;
 using Superserve.Core.Hosts;
@@ -132,15 +133,16 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
         OfConnection(exchange, reason);
 
         if (reason is { } refused) LogRefusedRequest(refused.WireName(), exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength), exchange.Refusal?.Secret?.Name ?? "none");
-        foreach (BoundSecret secret in exchange.Secrets) metrics.Swapped(secret, exchange.Destination.Host ?? "", exchange.Destination.Port, reason);
+        ImmutableArray<BoundSecret> secrets = exchange.Secrets;
+        foreach (BoundSecret secret in secrets) metrics.Swapped(secret, exchange.Destination.Host ?? "", exchange.Destination.Port, reason);
         // What used no secret and was not refused is in the network log by its connection.
-        if (exchange.Secrets.IsEmpty && reason is null) return;
+        if (secrets.IsEmpty && reason is null) return;
         events.Add(new RequestEvent
         {
             Time = exchange.Time,
             Sandbox = exchange.Snapshot.Sandbox,
-            Secret = exchange.Secrets.IsEmpty ? null : string.Join(",", exchange.Secrets.Select(secret => secret.Name)),
-            Env = exchange.Secrets.IsEmpty ? null : string.Join(",", exchange.Secrets.Select(secret => secret.Env)),
+            Secret = Joined(secrets, static secret => secret.Name),
+            Env = Joined(secrets, static secret => secret.Env),
             Method = exchange.Snapshot.Redact(exchange.Method, 32),
             Host = exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength),
             Port = exchange.Destination.Port,
@@ -155,6 +157,13 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
         });
         if (exchange.IsAudited) events.Release(exchange.Snapshot.Audit);
     }
+
+    private static string? Joined(ImmutableArray<BoundSecret> secrets, Func<BoundSecret, string> name) => secrets.Length switch
+    {
+        0 => null,
+        1 => name(secrets[0]),
+        _ => string.Join(',', secrets.Select(name)),
+    };
 
     [LoggerMessage(31, LogLevel.Debug, "A request to {Host} was refused or failed: {Reason} (secret {Secret}).")]
     private partial void LogRefusedRequest(string reason, string host, string secret);

@@ -1,0 +1,63 @@
+using System.Globalization;
+using System.Runtime;
+using System.Runtime.InteropServices;
+
+namespace Superserve.Sidecar.Metrics;
+
+/// <summary>
+/// Gives memory back to the system once it is quiet: after the start, which reads a few hundred certificates, and after load. The
+/// collector does it by itself only while there is something to do.
+/// </summary>
+internal sealed partial class IdleMemory(TimeProvider time) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
+
+    /// <summary>Less than this in an interval is quiet.</summary>
+    private const long Quiet = 512 * 1024;
+
+    /// <summary>Less than this since the last time is not worth a collection.</summary>
+    private const long Worthwhile = 4 * 1024 * 1024;
+
+    private const int DontNeed = 4;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        long before = 0, collectedAt = 0;
+        using PeriodicTimer timer = new(Interval, time);
+        while (await timer.WaitForNextTickAsync(stoppingToken))
+        {
+            long allocated = GC.GetTotalAllocatedBytes();
+            bool isQuiet = allocated - before < Quiet;
+            before = allocated;
+            if (!isQuiet || allocated - collectedAt < Worthwhile) continue;
+            collectedAt = allocated;
+            GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+            _ = malloc_trim(0);
+            ForgetCode();
+        }
+    }
+
+    /// <summary>Lets go of the program's own code, most of which only the start needed; what is called again comes back from the page cache.</summary>
+    private static void ForgetCode()
+    {
+        if (Environment.ProcessPath is not { } program) return;
+        foreach (string line in File.ReadLines("/proc/self/maps"))
+        {
+            // 564cd1e2b000-564cd279a000 r-xp 0001e000 fe:00 123 /path: code is never written, so that nothing is lost.
+            string[] fields = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            if (fields.Length < 6 || fields[1] != "r-xp" || fields[5] != program) continue;
+            int dash = fields[0].IndexOf('-');
+            nint start = nint.Parse(fields[0].AsSpan(0, dash), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+            nint end = nint.Parse(fields[0].AsSpan(dash + 1), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+            _ = madvise(start, (nuint)(end - start), DontNeed);
+        }
+    }
+
+    /// <summary>What OpenSSL has freed; glibc alone has this.</summary>
+    [LibraryImport("libc")]
+    private static partial int malloc_trim(nint pad);
+
+    [LibraryImport("libc")]
+    private static partial int madvise(nint address, nuint length, int advice);
+}
