@@ -38,19 +38,33 @@ internal sealed partial class IdleMemory(TimeProvider time) : BackgroundService
         }
     }
 
-    /// <summary>Lets go of the program's own code, most of which only the start needed; what is called again comes back from the page cache.</summary>
+    /// <summary>
+    /// Lets go of code and constants, most of which only the start needed: what is used again comes back from the page cache. Only
+    /// of mappings that cannot be written and have not a page of their own, so that nothing is lost.
+    /// </summary>
     private static void ForgetCode()
     {
-        if (Environment.ProcessPath is not { } program) return;
-        foreach (string line in File.ReadLines("/proc/self/maps"))
+        (nint Start, nint End) mapping = default;
+        foreach (string line in File.ReadLines("/proc/self/smaps"))
         {
-            // 564cd1e2b000-564cd279a000 r-xp 0001e000 fe:00 123 /path: code is never written, so that nothing is lost.
+            // 564cd1e2b000-564cd279a000 r-xp 0001e000 fe:00 123 /path, and below it lines as "Anonymous: 0 kB".
             string[] fields = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            if (fields.Length < 6 || fields[1] != "r-xp" || fields[5] != program) continue;
-            int dash = fields[0].IndexOf('-');
-            nint start = nint.Parse(fields[0].AsSpan(0, dash), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-            nint end = nint.Parse(fields[0].AsSpan(dash + 1), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-            _ = madvise(start, (nuint)(end - start), DontNeed);
+            if (fields[0] == "Anonymous:")
+            {
+                if (mapping != default && fields[1] == "0") _ = madvise(mapping.Start, (nuint)(mapping.End - mapping.Start), DontNeed);
+                mapping = default;
+            }
+            else if (!fields[0].EndsWith(':'))
+            {
+                bool isFile = fields.Length >= 6 && fields[5].StartsWith('/') && !fields[1].Contains('w') && fields[1][0] == 'r';
+                mapping = isFile ? Range(fields[0]) : default;
+            }
+        }
+
+        static (nint, nint) Range(string text)
+        {
+            int dash = text.IndexOf('-');
+            return (nint.Parse(text.AsSpan(0, dash), NumberStyles.HexNumber, CultureInfo.InvariantCulture), nint.Parse(text.AsSpan(dash + 1), NumberStyles.HexNumber, CultureInfo.InvariantCulture));
         }
     }
 

@@ -64,21 +64,24 @@ internal sealed class TrustDirectory
     // Java takes a certificate of a PKCS #12 file for a trust anchor only where Oracle's attribute says for what usage.
     private static byte[] JavaTrustStore(PodAuthority authority, PublicRoots roots)
     {
-        Pkcs12SafeContents contents = new();
-        int number = 0;
-        foreach (X509Certificate2 root in roots.Certificates) Add(root, $"root-{number++}");
-        Add(authority.Certificate, "superserve");
         Pkcs12Builder builder = new();
-        builder.AddSafeContentsUnencrypted(contents);
+        int number = 0;
+        // In parts: the platform's encoder copies all that it has for each kilobyte more.
+        foreach (X509Certificate2[] part in roots.Certificates.Append(authority.Certificate).Chunk(8))
+        {
+            Pkcs12SafeContents contents = new();
+            foreach (X509Certificate2 certificate in part)
+            {
+                Pkcs12CertBag bag = contents.AddCertificate(certificate);
+                bag.Attributes.Add(new Pkcs9AttributeObject(TrustedKeyUsage, AnyExtendedKeyUsage));
+                bag.Attributes.Add(new Pkcs9AttributeObject(FriendlyName, BmpString(certificate == authority.Certificate ? "superserve" : $"root-{number++}")));
+            }
+
+            builder.AddSafeContentsUnencrypted(contents);
+        }
+
         builder.SealWithMac(TrustVariables.JavaPassword, HashAlgorithmName.SHA256, 1);
         return builder.Encode();
-
-        void Add(X509Certificate2 certificate, string alias)
-        {
-            Pkcs12CertBag bag = contents.AddCertificate(certificate);
-            bag.Attributes.Add(new Pkcs9AttributeObject(TrustedKeyUsage, AnyExtendedKeyUsage));
-            bag.Attributes.Add(new Pkcs9AttributeObject(FriendlyName, BmpString(alias)));
-        }
     }
 
     private static readonly Oid TrustedKeyUsage = new("2.16.840.1.113894.746875.1.1");
