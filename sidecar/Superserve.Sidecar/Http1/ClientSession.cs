@@ -100,18 +100,23 @@ internal sealed class ClientSession : IDisposable
         Output.Release();
         while (true)
         {
-            int empty = MessageFormat.EmptyLinesLength(Input.Unread.Span);
-            if (empty > 0) Input.Consume(empty);
-            int length = MessageFormat.HeadLength(Input.Unread.Span);
-            if (length > 0)
+            // Until the read ahead is done the input is its own; and only then can another one be begun.
+            if (_ahead is null)
             {
-                Read(Input.Unread.Span[..length]);
-                Input.Consume(length);
-                Touch();
-                return true;
+                int empty = MessageFormat.EmptyLinesLength(Input.Unread.Span);
+                if (empty > 0) Input.Consume(empty);
+                int length = MessageFormat.HeadLength(Input.Unread.Span);
+                if (length > 0)
+                {
+                    Read(Input.Unread.Span[..length]);
+                    Input.Consume(length);
+                    Touch();
+                    return true;
+                }
+
+                Input.Release();
             }
 
-            if (_ahead is null) Input.Release();
             _isWaiting = true;
             if (_isClosing) return false;
             bool more = _ahead is { } ahead ? await ahead : await Input.FillAsync() > 0;
