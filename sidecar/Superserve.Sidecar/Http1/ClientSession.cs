@@ -201,19 +201,33 @@ internal sealed class ClientSession : IDisposable
         try
         {
             if (await Input.FillAsync() > 0) return true;
-            // The end of TLS is not yet the end of the connection. Over plain HTTP a client may end its direction and listen.
-            if (_stream == _connection.Stream) return false;
-            byte[] none = new byte[1];
-            if (!_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(none) > 0) return false;
+            // Over plain HTTP a client may end its direction and listen. So it may over TLS, whose end is not yet the connection's.
+            if (_stream != _connection.Stream) _ = EndWithConnectionAsync();
         }
-        catch (Exception exception) when (exception is IOException or SocketException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception exception) when (IsGone(exception))
         {
-            // Gone, in one way or another.
+            _lease?.End(LeaseEnd.ClientLeft);
+        }
+
+        return false;
+    }
+
+    private async Task EndWithConnectionAsync()
+    {
+        try
+        {
+            byte[] none = new byte[1];
+            if (!_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(none) > 0) return;
+        }
+        catch (Exception exception) when (IsGone(exception))
+        {
+            // In one way or another.
         }
 
         _lease?.End(LeaseEnd.ClientLeft);
-        return false;
     }
+
+    private static bool IsGone(Exception exception) => exception is IOException or SocketException or ObjectDisposedException or OperationCanceledException;
 
     private async ValueTask<bool> DiscardBodyAsync()
     {
