@@ -237,6 +237,8 @@ internal sealed class ClientSession : IDisposable
 
     private void OnIdle()
     {
+        // The time runs out once: no other request may follow, which would wait without one.
+        _isClosing = true;
         ServiceLease? lease = _lease;
         if (lease is null || HasAnswered) _connection.Abort();
         lease?.End(LeaseEnd.Idle);
