@@ -118,6 +118,8 @@ internal sealed class ClientSession : IDisposable
             }
 
             _isWaiting = true;
+            // Either this sees that it is time to close, or who says so sees that this waits.
+            Interlocked.MemoryBarrier();
             if (_isClosing) return false;
             bool more = _ahead is { } ahead ? await ahead : await Input.FillAsync() > 0;
             _isWaiting = false;
@@ -247,7 +249,17 @@ internal sealed class ClientSession : IDisposable
     private void OnShutdown()
     {
         _isClosing = true;
-        if (_isWaiting) _connection.Abort();
+        Interlocked.MemoryBarrier();
+        if (!_isWaiting) return;
+        try
+        {
+            // It reads as the client's end. Whatever of the last answer is on its way still arrives.
+            _connection.Socket.Shutdown(SocketShutdown.Receive);
+        }
+        catch (Exception exception) when (IsGone(exception))
+        {
+            // As it should be.
+        }
     }
 
     private void Read(ReadOnlySpan<byte> head)
