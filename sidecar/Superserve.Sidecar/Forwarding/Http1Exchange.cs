@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Net.Security;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.WebUtilities;
 using Superserve.Core.Hosts;
@@ -408,14 +407,16 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
 
     // ---- WebSockets -----------------------------------------------------------------------------------------------------
 
-    private static bool IsWebSocket(ClientSession client) => !client.IsHttp10 && string.Equals(client.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase)
+    /// <summary>A handshake has no body: what follows it on the connection is the WebSocket's alone.</summary>
+    private static bool IsWebSocket(ClientSession client) => !client.IsHttp10 && client.Body.IsComplete && string.Equals(client.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase)
         && Superserve.Core.Authentication.HeaderRules.Nominates(client.Nominated, "upgrade");
 
     private async ValueTask PassBothWaysAsync()
     {
         client.HasAnswered = true;
-        Task toService = PassOnAsync(client.Input, client.Stream, service.Stream, length => exchange.BytesSent += length);
-        Task toClient = PassOnAsync(service.Input, service.Stream, client.Stream, length => exchange.BytesReceived += length);
+        // From here on the client's end is that of a direction.
+        client.Detach();
+        Task toService = PassToServiceAsync(), toClient = PassToClientAsync();
         // A direction that ends well leaves the other going; one that breaks ends both.
         Task first = await Task.WhenAny(toService, toClient);
         if (!first.IsCompletedSuccessfully)
@@ -425,6 +426,19 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         }
 
         await Task.WhenAll(toService, toClient);
+    }
+
+    private async Task PassToServiceAsync()
+    {
+        await client.StopWatchingAsync();
+        await PassOnAsync(client.Input, client.Stream, service.Stream, length => exchange.BytesSent += length);
+        await service.EndSendingAsync();
+    }
+
+    private async Task PassToClientAsync()
+    {
+        await PassOnAsync(service.Input, service.Stream, client.Stream, length => exchange.BytesReceived += length);
+        await client.EndSendingAsync();
     }
 
     private async Task PassOnAsync(MessageInput input, Stream from, Stream to, Action<int> count)
@@ -456,10 +470,6 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
                 ArrayPool<byte>.Shared.Return(buffer, clearArray: true);
             }
         }
-
-        if (to is SslStream tls) await tls.ShutdownAsync();
-        else if (ReferenceEquals(to, service.Stream)) service.Socket.Shutdown(SocketShutdown.Send);
-        else client.EndSending();
     }
 
     private static string HostOf(Authority destination, int defaultPort)

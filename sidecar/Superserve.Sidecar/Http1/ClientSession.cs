@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Configuration;
@@ -29,6 +30,7 @@ internal sealed class ClientSession : IDisposable
     private volatile ServiceLease? _lease;
     private volatile bool _isClosing;
     private volatile bool _isWaiting;
+    private bool _hasEndedSending;
 
     /// <summary>A session over a connection's own stream, or over TLS on it.</summary>
     /// <param name="connection">The connection.</param>
@@ -141,14 +143,28 @@ internal sealed class ClientSession : IDisposable
     /// <summary>Reads on; called where the request has come whole.</summary>
     public void Watch()
     {
-        if (_ahead is null && Input.UnreadLength == 0 && Upgrade is null) _ahead = ReadAheadAsync();
+        if (_ahead is null && Input.UnreadLength == 0) _ahead = ReadAheadAsync();
+    }
+
+    /// <summary>Waits for the read ahead, for whoever reads on by himself.</summary>
+    public async ValueTask StopWatchingAsync()
+    {
+        if (_ahead is null) return;
+        await _ahead;
+        _ahead = null;
     }
 
     /// <summary>Ends the connection so that the client does not take what it has for all there is.</summary>
     public void Abort() => _connection.Abort();
 
     /// <summary>Nothing more is written.</summary>
-    public void EndSending() => _connection.Socket.Shutdown(SocketShutdown.Send);
+    public async ValueTask EndSendingAsync()
+    {
+        if (_hasEndedSending) return;
+        _hasEndedSending = true;
+        if (_stream is SslStream tls) await tls.ShutdownAsync();
+        _connection.Socket.Shutdown(SocketShutdown.Send);
+    }
 
     /// <summary>Answers a request that is not forwarded, or whose service did not answer.</summary>
     public async ValueTask RefuseAsync(Refusal refusal)
@@ -180,8 +196,7 @@ internal sealed class ClientSession : IDisposable
         Output.Release();
         using CancellationTokenSource timeout = new(LingerTime, _time);
         using CancellationTokenRegistration abort = timeout.Token.UnsafeRegister(static connection => ((ClientConnection)connection!).Abort(), _connection);
-        if (_stream is System.Net.Security.SslStream tls) await tls.ShutdownAsync();
-        EndSending();
+        await EndSendingAsync();
         if (_ahead is not null) await _ahead;
         byte[] dropped = new byte[4096];
         // Bytes that nobody has read would make the kernel take back what it has not delivered yet.

@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using Superserve.Core.Hosts;
@@ -119,6 +120,13 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
 
     /// <summary>The head is used; the body follows.</summary>
     public void StartBody(AnswerHead head) => (Body ??= new MessageBody(Input)).Start(head.Framing, head.Length);
+
+    /// <summary>Nothing more is written.</summary>
+    public async ValueTask EndSendingAsync()
+    {
+        if (Stream is SslStream tls) await tls.ShutdownAsync();
+        else Socket.Shutdown(SocketShutdown.Send);
+    }
 
     /// <summary>Gives buffers back until the next exchange.</summary>
     public void Release()

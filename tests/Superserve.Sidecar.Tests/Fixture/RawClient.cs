@@ -123,6 +123,9 @@ internal sealed class RawClient : IAsyncDisposable
     /// <summary>Ends the sending direction and leaves the other open.</summary>
     public void EndSending() => _socket.Shutdown(SocketShutdown.Send);
 
+    /// <summary>Ends the connection with a reset.</summary>
+    public void Abort() => _socket.Close(0);
+
     public Task<string> ReadAsync(int length) => _reader.ReadAsync(length);
 
     public Task<string> ReadSomeAsync() => _reader.ReadSomeAsync();
