@@ -25,15 +25,14 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
 
     private readonly AnswerFields _fields = new(exchange);
     private readonly bool _isUpgrade = IsWebSocket(client);
-    private bool _hasBegunBody;
     private bool _hasSomeAnswer;
     private bool _isReusable;
 
     /// <summary>Whether the connection is good for another request.</summary>
     public bool IsReusable => _isReusable;
 
-    /// <summary>Whether nothing was done that a second attempt would do again.</summary>
-    public bool IsRepeatable => !_hasBegunBody && !_hasSomeAnswer && client.Body.IsComplete && client.Body.Framing is BodyFraming.None or BodyFraming.Length && client.Body.Length == 0;
+    /// <summary>Whether the request may be sent a second time: the service may have acted on it already (RFC 9110 section 9.2.2).</summary>
+    public bool IsRepeatable => !_hasSomeAnswer && exchange.Method is "GET" or "HEAD" or "OPTIONS" or "PUT" or "DELETE" && client.Body.Framing != BodyFraming.Chunked && client.Body.Length == 0;
 
     /// <summary>Why the client's body could not be read to its end.</summary>
     public Exception? BodyFailure { get; private set; }
@@ -141,7 +140,6 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
 
     private void WritePiece(ReadOnlyMemory<byte> piece)
     {
-        _hasBegunBody = true;
         if (client.Body.Framing == BodyFraming.Chunked)
         {
             service.Output.BeginChunk();
