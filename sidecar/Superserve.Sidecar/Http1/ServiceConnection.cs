@@ -60,7 +60,21 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
     public MessageBody Body { get; private set; } = null!;
 
     /// <summary>Whether the service has closed it, or says something that nobody asked for.</summary>
-    public bool IsStale => Input.UnreadLength > 0 || Socket.Poll(0, SelectMode.SelectRead);
+    public bool IsStale
+    {
+        get
+        {
+            try
+            {
+                return Input.UnreadLength > 0 || Input.WasFilled || Socket.Poll(0, SelectMode.SelectRead);
+            }
+            catch (Exception exception) when (exception is ObjectDisposedException or SocketException)
+            {
+                // New rules have ended it.
+                return true;
+            }
+        }
+    }
 
     /// <summary>Reads an answer's head, which stays in <see cref="Input"/>; its length is to be consumed.</summary>
     /// <exception cref="EndOfStreamException">The service ended the connection first.</exception>
