@@ -366,23 +366,17 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
     {
         BodyScrubber scrubber = new(_fields.Patterns!);
         await using Stream decoded = AnswerBody.Decode(new MessageBodyStream(service.Body), encoding);
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferLength);
-        try
+        // Not from the pool: where the client is gone, a read is left that still has it.
+        byte[] buffer = new byte[BufferLength];
+        while (true)
         {
-            while (true)
-            {
-                ValueTask<int> reading = decoded.ReadAsync(buffer);
-                if (!reading.IsCompleted) await client.Output.FlushAsync();
-                int length = await reading;
-                client.Touch();
-                if (length == 0) break;
-                WritePiece(buffer.AsSpan(0, length), isChunked, scrubber);
-                if (client.Output.IsFull) await client.Output.FlushAsync();
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer, clearArray: true);
+            ValueTask<int> reading = decoded.ReadAsync(buffer);
+            if (!reading.IsCompleted) await client.Output.FlushAsync();
+            int length = await reading;
+            client.Touch();
+            if (length == 0) break;
+            WritePiece(buffer.AsSpan(0, length), isChunked, scrubber);
+            if (client.Output.IsFull) await client.Output.FlushAsync();
         }
 
         // What a decoder leaves behind the end of its data is none of the answer's.
