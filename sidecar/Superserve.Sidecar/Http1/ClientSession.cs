@@ -170,6 +170,8 @@ internal sealed class ClientSession : IDisposable
     public async ValueTask RefuseAsync(Refusal refusal)
     {
         Output.Clear();
+        // It has its last piece, and its service is gone; it may be about to read ahead.
+        if (Body.IsComplete && Upload is not null) await Upload;
         bool takesRest = MayFollow && (Body.IsComplete || (Upload is null && !ExpectsContinue && Body.Framing == BodyFraming.Length && Body.Length <= MaxDiscarded));
         KeepsAlive = takesRest;
         RefusalResponse.Write(Output, refusal, hasBody: Method != HttpMethods.Head, closes: !takesRest);
@@ -209,8 +211,8 @@ internal sealed class ClientSession : IDisposable
         _onShutdown.Dispose();
         _idle.Dispose();
         Output.Dispose();
-        // A read that is pending still has the buffer.
-        if (_ahead is null or { IsCompleted: true } && Upload is null or { IsCompleted: true }) Input.Dispose();
+        // A read that is pending still has the buffer. The upload is asked first: its last act may be to read ahead.
+        if (Upload is null or { IsCompleted: true } && _ahead is null or { IsCompleted: true }) Input.Dispose();
     }
 
     private async Task<bool> ReadAheadAsync()
