@@ -70,6 +70,32 @@ public sealed class KeptConnectionTests
         Assert.Equal("real", (await client.ReadResponseAsync()).Body);
     }
 
+    [Fact]
+    public async Task A_connection_whose_answer_fills_a_buffer_to_its_end_is_kept_where_nothing_follows()
+    {
+        const int Buffer = 16 * 1024;
+        await using WireService service = WireService.Start(Host, async connection =>
+        {
+            for (int i = 0; i < 3; i++)
+            {
+                string head = await connection.ReadHeadAsync();
+                await connection.SendAsync($"HTTP/1.1 200 OK\r\nContent-Length: {Buffer}\r\n\r\n");
+                await connection.SendAsync(head.Split(' ')[1].PadRight(Buffer));
+            }
+
+            await connection.ReadToEndAsync();
+        });
+        await using TestSidecar sidecar = await StartAsync(service);
+        await using RawClient client = await sidecar.OpenTlsAsync(Host);
+        foreach (string path in (string[])["/a", "/b", "/c"])
+        {
+            await client.SendAsync($"GET {path} HTTP/1.1\r\nHost: {Host}\r\n\r\n");
+            Assert.Equal(path, (await client.ReadResponseAsync()).Body.TrimEnd());
+        }
+
+        Assert.Single(service.Connections);
+    }
+
     [Theory]
     [InlineData(Second)]
     [InlineData($"POST /second HTTP/1.1\r\nHost: {Host}\r\nContent-Length: 4\r\n\r\nbody")]

@@ -38,6 +38,8 @@ internal record struct AnswerHead
 /// <summary>A connection to a service that speaks HTTP/1.1.</summary>
 internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, Stream stream, long openedAt) : IDisposable
 {
+    private Task<int>? _filling;
+
     public ServiceKey Key { get; } = key;
 
     public UpstreamSocket Socket { get; } = socket;
@@ -66,7 +68,11 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
         {
             try
             {
-                return Input.UnreadLength > 0 || Input.WasFilled || Socket.Poll(0, SelectMode.SelectRead);
+                if (Input.UnreadLength > 0 || Socket.Poll(0, SelectMode.SelectRead)) return true;
+                if (!Input.WasFilled) return false;
+                // What TLS has decrypted already is there at once. What is not is the next answer.
+                _filling = Input.FillAsync().AsTask();
+                return _filling.IsCompleted;
             }
             catch (Exception exception) when (exception is ObjectDisposedException or SocketException)
             {
@@ -85,7 +91,9 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
         {
             int length = MessageFormat.HeadLength(Input.Unread.Span);
             if (length > 0) return length;
-            if (await Input.FillAsync() == 0) throw new EndOfStreamException("The service ended the connection ahead of an answer.");
+            int more = await (_filling is null ? Input.FillAsync() : new ValueTask<int>(_filling));
+            _filling = null;
+            if (more == 0) throw new EndOfStreamException("The service ended the connection ahead of an answer.");
         }
     }
 
