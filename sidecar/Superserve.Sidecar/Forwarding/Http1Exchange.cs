@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Net.Sockets;
+using System.Text;
 using Microsoft.AspNetCore.WebUtilities;
 using Superserve.Core.Hosts;
 using Superserve.Core.Scrubbing;
@@ -48,6 +49,8 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
             AnswerHead head = ServiceConnection.Read(service.Input.Unread.Span[..length], client.Method == HttpMethods.Head);
             _hasSomeAnswer = true;
             _fields.Nominated = head.Nominated;
+            // Such an answer has no length (RFC 9110 section 8.6), and a client could wait for a body of it.
+            _fields.LosesLength = head.Status is < 200 or StatusCodes.Status204NoContent;
             if (head.Status is >= 200 or StatusCodes.Status101SwitchingProtocols)
             {
                 Refusal? refusal = await AnswerAsync(head, length);
@@ -255,10 +258,11 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         string? encoding = scrubs ? AnswerBody.Encoding(head.Encoding) : null;
         if (!AnswerBody.IsReadable(encoding)) return UpstreamFailure.NotPassed(exchange, AnswerBody.Unreadable);
         if (!scrubs && head.Encoding.Contains("transfer-encoding", StringComparison.Ordinal)) return UpstreamFailure.NotPassed(exchange, "answered in a transfer coding that the request did not ask for");
-        (_fields.ChangesBody, _fields.IsDecoded, _fields.LosesLength) = (scrubs, encoding is not null, hasBody && (scrubs || head.Framing != BodyFraming.Length));
+        (_fields.ChangesBody, _fields.IsDecoded) = (scrubs, encoding is not null);
+        if (hasBody) _fields.LosesLength = scrubs || head.Framing != BodyFraming.Length;
 
         // How the client knows the end of the body.
-        bool isChunked = _fields.LosesLength && !client.IsHttp10;
+        bool isChunked = hasBody && _fields.LosesLength && !client.IsHttp10;
         if (!client.Body.IsComplete && client.ExpectsContinue) client.KeepsAlive = false;
         if (!client.MayFollow) client.KeepsAlive = false;
         exchange.Status = head.Status;
@@ -299,7 +303,19 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         output.Write(ReasonPhrases.GetReasonPhrase(head.Status));
         output.Write("\r\n"u8);
         MessageFormat.ReadStatusLine(service.Input.Unread.Span[..length], out _, out _, out ReadOnlySpan<byte> lines);
-        while (MessageFormat.TryReadField(ref lines, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)) _fields.Write(name, value, output);
+        bool hasLength = false;
+        while (MessageFormat.TryReadField(ref lines, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value))
+        {
+            // Twice the same is one; not every client knows.
+            if (Ascii.EqualsIgnoreCase(name, "Content-Length"u8))
+            {
+                if (hasLength) continue;
+                hasLength = true;
+            }
+
+            _fields.Write(name, value, output);
+        }
+
         output.Write(ofThisHop);
         output.Write("\r\n"u8);
     }

@@ -145,6 +145,19 @@ internal sealed class RawClient : IAsyncDisposable
 
     public Task<string> ReadHeadAsync() => _reader.ReadHeadAsync();
 
+    /// <summary>A head, or what there is of it where the connection ends first, be it clean or not.</summary>
+    public async Task<string> ReadHeadOrEndAsync()
+    {
+        try
+        {
+            return await _reader.ReadHeadAsync();
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
+
     public async Task<RawResponse> ReadResponseAsync(bool hasBody = true)
     {
         string head = await _reader.ReadHeadAsync();
