@@ -236,6 +236,18 @@ public sealed class AnswerFramingTests
         await sidecar.RequestEventAsync("aborted");
     }
 
+    [Theory]
+    [InlineData("gzip")]
+    [InlineData("deflate")]
+    [InlineData("br")]
+    public async Task An_empty_answer_that_is_said_to_be_compressed_is_empty(string encoding)
+    {
+        await using RawService service = RawService.Start(TestAuthority.Issue(Host), $"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: 0\r\n\r\n");
+        await using TestSidecar sidecar = await StartAsync(service.Address);
+        RawResponse response = await sidecar.ExchangeAsync(Host, Get(sidecar, swaps: true));
+        Assert.Equal((200, ""), (response.Status, response.Body));
+    }
+
     [Fact]
     public async Task A_compressed_answer_of_one_byte_at_a_time_is_decoded()
     {

@@ -165,6 +165,20 @@ public sealed class EarlyAnswerTests
         Assert.Equal(0, service.Connections);
     }
 
+    [Theory]
+    [InlineData("X-Key: {stand-in}\r\nContent-Length: 8000000", 403)]
+    [InlineData("Content-Length: 8000000\r\nContent-Length: 8000000", 400)]
+    public async Task A_refusal_is_read_by_a_client_that_reads_only_when_it_has_sent_everything(string fields, int status)
+    {
+        await using RawService service = RawService.Start(TestAuthority.Issue(Host));
+        await using TestSidecar sidecar = await StartAsync(service.Address);
+        await using RawClient client = await sidecar.OpenTlsAsync(Host);
+        await client.SendAsync($"POST / HTTP/1.1\r\nHost: {Host}\r\n{fields.Replace("{stand-in}", sidecar.StandIn("KEY"), StringComparison.Ordinal)}\r\n\r\n");
+        string piece = new('x', 100_000);
+        for (int i = 0; i < 80; i++) await client.SendAsync(piece).WaitAsync(Patience, TimeProvider.System);
+        Assert.Equal(status, (await client.ReadResponseAsync()).Status);
+    }
+
     [Fact]
     public async Task A_request_that_is_refused_ahead_of_a_small_body_leaves_the_connection_good_for_the_next_one()
     {

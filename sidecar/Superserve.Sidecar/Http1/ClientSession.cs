@@ -200,9 +200,11 @@ internal sealed class ClientSession : IDisposable
         using CancellationTokenRegistration abort = timeout.Token.UnsafeRegister(static connection => ((ClientConnection)connection!).Abort(), _connection);
         await EndSendingAsync();
         if (_ahead is not null) await _ahead;
-        byte[] dropped = new byte[4096];
-        // Bytes that nobody has read would make the kernel take back what it has not delivered yet.
-        for (long total = 0; total < MaxDiscarded && !_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(dropped) is > 0 and int length;) total += length;
+        byte[] dropped = new byte[16 * 1024];
+        // Bytes that nobody has read would make the kernel take back what it has not delivered yet. How many there are the time bounds.
+        while (!_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(dropped) > 0)
+        {
+        }
     }
 
     public void Dispose()
