@@ -19,6 +19,7 @@ public sealed class ClientEndTests
         $"GET / HTTP/1.1\r\nHost: {Host}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
         $"GET / HTTP/1.1\r\nHost: {Host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         $"POST / HTTP/1.1\r\nHost: {Host}\r\nContent-Length: 4\r\n\r\nbody",
+        $"POST / HTTP/1.1\r\nHost: {Host}\r\nContent-Length: 4\r\n\r\nbody\r\n",
         $"POST / HTTP/1.1\r\nHost: {Host}\r\nContent-Length: 40\r\n\r\nhalf",
         $"POST / HTTP/1.1\r\nHost: {Host}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
     };

@@ -105,8 +105,7 @@ internal sealed class ClientSession : IDisposable
             // Until the read ahead is done the input is its own; and only then can another one be begun.
             if (_ahead is null)
             {
-                int empty = MessageFormat.EmptyLinesLength(Input.Unread.Span);
-                if (empty > 0) Input.Consume(empty);
+                Input.Consume(MessageFormat.EmptyLinesLength(Input.Unread.Span));
                 int length = MessageFormat.HeadLength(Input.Unread.Span);
                 if (length > 0)
                 {
@@ -143,7 +142,9 @@ internal sealed class ClientSession : IDisposable
     /// <summary>Reads on; called where the request has come whole.</summary>
     public void Watch()
     {
-        if (_ahead is null && Input.UnreadLength == 0) _ahead = ReadAheadAsync();
+        if (_ahead is not null) return;
+        Input.Consume(MessageFormat.EmptyLinesLength(Input.Unread.Span));
+        if (Input.UnreadLength == 0) _ahead = ReadAheadAsync();
     }
 
     /// <summary>Waits for the read ahead, for whoever reads on by himself.</summary>
