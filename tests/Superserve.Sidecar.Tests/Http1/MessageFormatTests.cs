@@ -179,6 +179,14 @@ public sealed partial class MessageFormatTests
         else Assert.Equal(431, Assert.Throws<Http1FormatException>(() => MessageFormat.HeadLength(open)).Status);
     }
 
+    [Fact]
+    public void A_head_of_more_lines_than_fields_are_taken_is_not_waited_for()
+    {
+        byte[] lines = Wire.Bytes("GET / HTTP/1.1\r\n" + string.Concat(Enumerable.Repeat("a:\r\n", MessageFormat.MaxFields)));
+        Assert.Equal(0, MessageFormat.HeadLength(lines));
+        Assert.Equal(431, Assert.Throws<Http1FormatException>(() => MessageFormat.HeadLength([.. lines, .. "a:\r\n"u8])).Status);
+    }
+
     /// <summary>Against a reader that knows nothing but the grammar as patterns, over heads that are nearly right.</summary>
     [Fact]
     public void A_head_is_read_as_the_grammar_says_and_the_same_however_it_is_cut()
