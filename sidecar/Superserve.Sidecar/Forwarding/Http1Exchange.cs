@@ -28,6 +28,7 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
     private readonly bool _isUpgrade = IsWebSocket(client);
     private bool _hasSomeAnswer;
     private bool _isReusable;
+    private volatile bool _isBroken;
 
     /// <summary>Whether the connection is good for another request.</summary>
     public bool IsReusable => _isReusable;
@@ -229,6 +230,7 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         }
         catch (Exception exception) when (exception is IOException or SocketException or ObjectDisposedException)
         {
+            _isBroken = true;
             return false;
         }
     }
@@ -280,8 +282,9 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         else if (hasBody) await PassAsync(isChunked, scrubs);
         if (isChunked) WriteEnd();
         await client.Output.FlushAsync();
-        _isReusable = !head.Closes;
         if (client.Body.IsComplete && client.Upload is { } upload) await upload;
+        // A service that took a part of the request alone has half of one before it.
+        _isReusable = !head.Closes && !_isBroken;
         if (!client.Body.IsComplete)
         {
             // An answer ahead of the request's end: nobody can tell what follows from what was left.
