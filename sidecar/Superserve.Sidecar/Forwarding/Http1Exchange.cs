@@ -1,6 +1,6 @@
 using System.Buffers;
-using System.Net.Security;
 using System.Net.Sockets;
+using System.Text;
 using Microsoft.AspNetCore.WebUtilities;
 using Superserve.Core.Hosts;
 using Superserve.Core.Scrubbing;
@@ -26,15 +26,15 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
 
     private readonly AnswerFields _fields = new(exchange);
     private readonly bool _isUpgrade = IsWebSocket(client);
-    private bool _hasBegunBody;
     private bool _hasSomeAnswer;
     private bool _isReusable;
+    private volatile bool _isBroken;
 
     /// <summary>Whether the connection is good for another request.</summary>
     public bool IsReusable => _isReusable;
 
-    /// <summary>Whether nothing was done that a second attempt would do again.</summary>
-    public bool IsRepeatable => !_hasBegunBody && !_hasSomeAnswer && client.Body.IsComplete && client.Body.Framing is BodyFraming.None or BodyFraming.Length && client.Body.Length == 0;
+    /// <summary>Whether the request may be sent a second time: the service may have acted on it already (RFC 9110 section 9.2.2).</summary>
+    public bool IsRepeatable => !_hasSomeAnswer && exchange.Method is "GET" or "HEAD" or "OPTIONS" or "PUT" or "DELETE" && client.Body.Framing != BodyFraming.Chunked && client.Body.Length == 0;
 
     /// <summary>Why the client's body could not be read to its end.</summary>
     public Exception? BodyFailure { get; private set; }
@@ -50,6 +50,8 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
             AnswerHead head = ServiceConnection.Read(service.Input.Unread.Span[..length], client.Method == HttpMethods.Head);
             _hasSomeAnswer = true;
             _fields.Nominated = head.Nominated;
+            // Such an answer has no length (RFC 9110 section 8.6), and a client could wait for a body of it.
+            _fields.LosesLength = head.Status is < 200 or StatusCodes.Status204NoContent;
             if (head.Status is >= 200 or StatusCodes.Status101SwitchingProtocols)
             {
                 Refusal? refusal = await AnswerAsync(head, length);
@@ -142,7 +144,6 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
 
     private void WritePiece(ReadOnlyMemory<byte> piece)
     {
-        _hasBegunBody = true;
         if (client.Body.Framing == BodyFraming.Chunked)
         {
             service.Output.BeginChunk();
@@ -229,6 +230,7 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         }
         catch (Exception exception) when (exception is IOException or SocketException or ObjectDisposedException)
         {
+            _isBroken = true;
             return false;
         }
     }
@@ -258,10 +260,11 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         string? encoding = scrubs ? AnswerBody.Encoding(head.Encoding) : null;
         if (!AnswerBody.IsReadable(encoding)) return UpstreamFailure.NotPassed(exchange, AnswerBody.Unreadable);
         if (!scrubs && head.Encoding.Contains("transfer-encoding", StringComparison.Ordinal)) return UpstreamFailure.NotPassed(exchange, "answered in a transfer coding that the request did not ask for");
-        (_fields.ChangesBody, _fields.IsDecoded, _fields.LosesLength) = (scrubs, encoding is not null, hasBody && (scrubs || head.Framing != BodyFraming.Length));
+        (_fields.ChangesBody, _fields.IsDecoded) = (scrubs, encoding is not null);
+        if (hasBody) _fields.LosesLength = scrubs || head.Framing != BodyFraming.Length;
 
         // How the client knows the end of the body.
-        bool isChunked = _fields.LosesLength && !client.IsHttp10;
+        bool isChunked = hasBody && _fields.LosesLength && !client.IsHttp10;
         if (!client.Body.IsComplete && client.ExpectsContinue) client.KeepsAlive = false;
         if (!client.MayFollow) client.KeepsAlive = false;
         exchange.Status = head.Status;
@@ -279,8 +282,9 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         else if (hasBody) await PassAsync(isChunked, scrubs);
         if (isChunked) WriteEnd();
         await client.Output.FlushAsync();
-        _isReusable = !head.Closes;
         if (client.Body.IsComplete && client.Upload is { } upload) await upload;
+        // A service that took a part of the request alone has half of one before it.
+        _isReusable = !head.Closes && !_isBroken;
         if (!client.Body.IsComplete)
         {
             // An answer ahead of the request's end: nobody can tell what follows from what was left.
@@ -302,7 +306,19 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         output.Write(ReasonPhrases.GetReasonPhrase(head.Status));
         output.Write("\r\n"u8);
         MessageFormat.ReadStatusLine(service.Input.Unread.Span[..length], out _, out _, out ReadOnlySpan<byte> lines);
-        while (MessageFormat.TryReadField(ref lines, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)) _fields.Write(name, value, output);
+        bool hasLength = false;
+        while (MessageFormat.TryReadField(ref lines, out ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value))
+        {
+            // Twice the same is one; not every client knows.
+            if (Ascii.EqualsIgnoreCase(name, "Content-Length"u8))
+            {
+                if (hasLength) continue;
+                hasLength = true;
+            }
+
+            _fields.Write(name, value, output);
+        }
+
         output.Write(ofThisHop);
         output.Write("\r\n"u8);
     }
@@ -369,23 +385,17 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
     {
         BodyScrubber scrubber = new(_fields.Patterns!);
         await using Stream decoded = AnswerBody.Decode(new MessageBodyStream(service.Body), encoding);
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferLength);
-        try
+        // Not from the pool: where the client is gone, a read is left that still has it.
+        byte[] buffer = new byte[BufferLength];
+        while (true)
         {
-            while (true)
-            {
-                ValueTask<int> reading = decoded.ReadAsync(buffer);
-                if (!reading.IsCompleted) await client.Output.FlushAsync();
-                int length = await reading;
-                client.Touch();
-                if (length == 0) break;
-                WritePiece(buffer.AsSpan(0, length), isChunked, scrubber);
-                if (client.Output.IsFull) await client.Output.FlushAsync();
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer, clearArray: true);
+            ValueTask<int> reading = decoded.ReadAsync(buffer);
+            if (!reading.IsCompleted) await client.Output.FlushAsync();
+            int length = await reading;
+            client.Touch();
+            if (length == 0) break;
+            WritePiece(buffer.AsSpan(0, length), isChunked, scrubber);
+            if (client.Output.IsFull) await client.Output.FlushAsync();
         }
 
         // What a decoder leaves behind the end of its data is none of the answer's.
@@ -408,14 +418,16 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
 
     // ---- WebSockets -----------------------------------------------------------------------------------------------------
 
-    private static bool IsWebSocket(ClientSession client) => !client.IsHttp10 && string.Equals(client.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase)
+    /// <summary>A handshake has no body: what follows it on the connection is the WebSocket's alone.</summary>
+    private static bool IsWebSocket(ClientSession client) => !client.IsHttp10 && client.Body.IsComplete && string.Equals(client.Upgrade, "websocket", StringComparison.OrdinalIgnoreCase)
         && Superserve.Core.Authentication.HeaderRules.Nominates(client.Nominated, "upgrade");
 
     private async ValueTask PassBothWaysAsync()
     {
         client.HasAnswered = true;
-        Task toService = PassOnAsync(client.Input, client.Stream, service.Stream, length => exchange.BytesSent += length);
-        Task toClient = PassOnAsync(service.Input, service.Stream, client.Stream, length => exchange.BytesReceived += length);
+        // From here on the client's end is that of a direction.
+        client.Detach();
+        Task toService = PassToServiceAsync(), toClient = PassToClientAsync();
         // A direction that ends well leaves the other going; one that breaks ends both.
         Task first = await Task.WhenAny(toService, toClient);
         if (!first.IsCompletedSuccessfully)
@@ -425,6 +437,19 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         }
 
         await Task.WhenAll(toService, toClient);
+    }
+
+    private async Task PassToServiceAsync()
+    {
+        await client.StopWatchingAsync();
+        await PassOnAsync(client.Input, client.Stream, service.Stream, length => exchange.BytesSent += length);
+        await service.EndSendingAsync();
+    }
+
+    private async Task PassToClientAsync()
+    {
+        await PassOnAsync(service.Input, service.Stream, client.Stream, length => exchange.BytesReceived += length);
+        await client.EndSendingAsync();
     }
 
     private async Task PassOnAsync(MessageInput input, Stream from, Stream to, Action<int> count)
@@ -456,10 +481,6 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
                 ArrayPool<byte>.Shared.Return(buffer, clearArray: true);
             }
         }
-
-        if (to is SslStream tls) await tls.ShutdownAsync();
-        else if (ReferenceEquals(to, service.Stream)) service.Socket.Shutdown(SocketShutdown.Send);
-        else client.EndSending();
     }
 
     private static string HostOf(Authority destination, int defaultPort)

@@ -41,7 +41,6 @@ internal sealed class Http1Forwarder(ServiceConnections services, SidecarMetrics
                 client.Attach(lease);
                 Refusal? refusal = await attempt.RunAsync();
                 if (refusal is null && attempt.IsReusable && lease.TryRelease()) services.Return(service);
-                else lease.End(LeaseEnd.Failed);
                 return refusal;
             }
             catch (Exception exception) when (IsFailure(exception))
@@ -53,6 +52,8 @@ internal sealed class Http1Forwarder(ServiceConnections services, SidecarMetrics
             }
             finally
             {
+                // Unless it is over and the connection kept.
+                lease.End(LeaseEnd.Failed);
                 client.Detach();
             }
         }

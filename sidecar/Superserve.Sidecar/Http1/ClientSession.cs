@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Configuration;
@@ -29,6 +30,7 @@ internal sealed class ClientSession : IDisposable
     private volatile ServiceLease? _lease;
     private volatile bool _isClosing;
     private volatile bool _isWaiting;
+    private bool _hasEndedSending;
 
     /// <summary>A session over a connection's own stream, or over TLS on it.</summary>
     /// <param name="connection">The connection.</param>
@@ -100,19 +102,25 @@ internal sealed class ClientSession : IDisposable
         Output.Release();
         while (true)
         {
-            int empty = MessageFormat.EmptyLinesLength(Input.Unread.Span);
-            if (empty > 0) Input.Consume(empty);
-            int length = MessageFormat.HeadLength(Input.Unread.Span);
-            if (length > 0)
+            // Until the read ahead is done the input is its own; and only then can another one be begun.
+            if (_ahead is null)
             {
-                Read(Input.Unread.Span[..length]);
-                Input.Consume(length);
-                Touch();
-                return true;
+                Input.Consume(MessageFormat.EmptyLinesLength(Input.Unread.Span));
+                int length = MessageFormat.HeadLength(Input.Unread.Span);
+                if (length > 0)
+                {
+                    Read(Input.Unread.Span[..length]);
+                    Input.Consume(length);
+                    Touch();
+                    return true;
+                }
+
+                Input.Release();
             }
 
-            if (_ahead is null) Input.Release();
             _isWaiting = true;
+            // Either this sees that it is time to close, or who says so sees that this waits.
+            Interlocked.MemoryBarrier();
             if (_isClosing) return false;
             bool more = _ahead is { } ahead ? await ahead : await Input.FillAsync() > 0;
             _isWaiting = false;
@@ -134,19 +142,37 @@ internal sealed class ClientSession : IDisposable
     /// <summary>Reads on; called where the request has come whole.</summary>
     public void Watch()
     {
-        if (_ahead is null && Input.UnreadLength == 0 && Upgrade is null) _ahead = ReadAheadAsync();
+        if (_ahead is not null) return;
+        Input.Consume(MessageFormat.EmptyLinesLength(Input.Unread.Span));
+        if (Input.UnreadLength == 0) _ahead = ReadAheadAsync();
+    }
+
+    /// <summary>Waits for the read ahead, for whoever reads on by himself.</summary>
+    public async ValueTask StopWatchingAsync()
+    {
+        if (_ahead is null) return;
+        await _ahead;
+        _ahead = null;
     }
 
     /// <summary>Ends the connection so that the client does not take what it has for all there is.</summary>
     public void Abort() => _connection.Abort();
 
     /// <summary>Nothing more is written.</summary>
-    public void EndSending() => _connection.Socket.Shutdown(SocketShutdown.Send);
+    public async ValueTask EndSendingAsync()
+    {
+        if (_hasEndedSending) return;
+        _hasEndedSending = true;
+        if (_stream is SslStream tls) await tls.ShutdownAsync();
+        _connection.Socket.Shutdown(SocketShutdown.Send);
+    }
 
     /// <summary>Answers a request that is not forwarded, or whose service did not answer.</summary>
     public async ValueTask RefuseAsync(Refusal refusal)
     {
         Output.Clear();
+        // It has its last piece, and its service is gone; it may be about to read ahead.
+        if (Body.IsComplete && Upload is not null) await Upload;
         bool takesRest = MayFollow && (Body.IsComplete || (Upload is null && !ExpectsContinue && Body.Framing == BodyFraming.Length && Body.Length <= MaxDiscarded));
         KeepsAlive = takesRest;
         RefusalResponse.Write(Output, refusal, hasBody: Method != HttpMethods.Head, closes: !takesRest);
@@ -173,12 +199,13 @@ internal sealed class ClientSession : IDisposable
         Output.Release();
         using CancellationTokenSource timeout = new(LingerTime, _time);
         using CancellationTokenRegistration abort = timeout.Token.UnsafeRegister(static connection => ((ClientConnection)connection!).Abort(), _connection);
-        if (_stream is System.Net.Security.SslStream tls) await tls.ShutdownAsync();
-        EndSending();
+        await EndSendingAsync();
         if (_ahead is not null) await _ahead;
-        byte[] dropped = new byte[4096];
-        // Bytes that nobody has read would make the kernel take back what it has not delivered yet.
-        for (long total = 0; total < MaxDiscarded && !_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(dropped) is > 0 and int length;) total += length;
+        byte[] dropped = new byte[16 * 1024];
+        // Bytes that nobody has read would make the kernel take back what it has not delivered yet. How many there are the time bounds.
+        while (!_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(dropped) > 0)
+        {
+        }
     }
 
     public void Dispose()
@@ -187,8 +214,8 @@ internal sealed class ClientSession : IDisposable
         _onShutdown.Dispose();
         _idle.Dispose();
         Output.Dispose();
-        // A read that is pending still has the buffer.
-        if (_ahead is null or { IsCompleted: true } && Upload is null or { IsCompleted: true }) Input.Dispose();
+        // A read that is pending still has the buffer. The upload is asked first: its last act may be to read ahead.
+        if (Upload is null or { IsCompleted: true } && _ahead is null or { IsCompleted: true }) Input.Dispose();
     }
 
     private async Task<bool> ReadAheadAsync()
@@ -196,19 +223,33 @@ internal sealed class ClientSession : IDisposable
         try
         {
             if (await Input.FillAsync() > 0) return true;
-            // The end of TLS is not yet the end of the connection. Over plain HTTP a client may end its direction and listen.
-            if (_stream == _connection.Stream) return false;
-            byte[] none = new byte[1];
-            if (!_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(none) > 0) return false;
+            // Over plain HTTP a client may end its direction and listen. So it may over TLS, whose end is not yet the connection's.
+            if (_stream != _connection.Stream) _ = EndWithConnectionAsync();
         }
-        catch (Exception exception) when (exception is IOException or SocketException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception exception) when (IsGone(exception))
         {
-            // Gone, in one way or another.
+            _lease?.End(LeaseEnd.ClientLeft);
+        }
+
+        return false;
+    }
+
+    private async Task EndWithConnectionAsync()
+    {
+        try
+        {
+            byte[] none = new byte[1];
+            if (!_connection.Stream.HasEnded && await _connection.Stream.ReadAsync(none) > 0) return;
+        }
+        catch (Exception exception) when (IsGone(exception))
+        {
+            // In one way or another.
         }
 
         _lease?.End(LeaseEnd.ClientLeft);
-        return false;
     }
+
+    private static bool IsGone(Exception exception) => exception is IOException or SocketException or ObjectDisposedException or OperationCanceledException;
 
     private async ValueTask<bool> DiscardBodyAsync()
     {
@@ -218,6 +259,8 @@ internal sealed class ClientSession : IDisposable
 
     private void OnIdle()
     {
+        // The time runs out once: no other request may follow, which would wait without one.
+        _isClosing = true;
         ServiceLease? lease = _lease;
         if (lease is null || HasAnswered) _connection.Abort();
         lease?.End(LeaseEnd.Idle);
@@ -226,7 +269,17 @@ internal sealed class ClientSession : IDisposable
     private void OnShutdown()
     {
         _isClosing = true;
-        if (_isWaiting) _connection.Abort();
+        Interlocked.MemoryBarrier();
+        if (!_isWaiting) return;
+        try
+        {
+            // It reads as the client's end. Whatever of the last answer is on its way still arrives.
+            _connection.Socket.Shutdown(SocketShutdown.Receive);
+        }
+        catch (Exception exception) when (IsGone(exception))
+        {
+            // As it should be.
+        }
     }
 
     private void Read(ReadOnlySpan<byte> head)

@@ -30,9 +30,6 @@ internal sealed class MessageBody(MessageInput input)
     /// <summary>Whether all of it has been read, trailers included.</summary>
     public bool IsComplete => _state == State.Complete;
 
-    /// <summary>Whether what has come already holds all of it.</summary>
-    public bool IsHere => IsComplete || (Framing == BodyFraming.Length && _left <= input.UnreadLength);
-
     /// <summary>The fields behind the last chunk.</summary>
     public List<HeaderField> Trailers { get; } = [];
 

@@ -40,13 +40,17 @@ internal static class MessageFormat
     private static ReadOnlySpan<byte> HeadEnd => "\r\n\r\n"u8;
 
     /// <summary>The length of a message's head with its empty line; 0 where more bytes are needed.</summary>
-    /// <exception cref="Http1FormatException">It is too long, or a line ends with LF alone, so that the end may have been missed.</exception>
+    /// <exception cref="Http1FormatException">It is too long, or a line ends with LF alone, so that the end may have been missed. Of too many lines no more are waited for: they are looked at anew whenever bytes come.</exception>
     public static int HeadLength(ReadOnlySpan<byte> bytes)
     {
         int end = bytes.IndexOf(HeadEnd);
         if (end >= 0) return end + HeadEnd.Length <= MaxHeadLength ? end + HeadEnd.Length : throw TooLong();
-        for (int from = 0; bytes[from..].IndexOf((byte)'\n') is >= 0 and int at; from += at + 1)
+        for (int from = 0, lines = 0; bytes[from..].IndexOf((byte)'\n') is >= 0 and int at; from += at + 1)
+        {
             if (from + at == 0 || bytes[from + at - 1] != '\r') throw BareLineFeed();
+            if (++lines > MaxFields + 1) throw new Http1FormatException($"There are more than {MaxFields} header fields.", StatusCodes.Status431RequestHeaderFieldsTooLarge);
+        }
+
         return bytes.Length <= MaxHeadLength ? 0 : throw TooLong();
     }
 

@@ -16,6 +16,9 @@ internal sealed class MessageInput(Stream stream) : IDisposable
 
     public int UnreadLength => _end - _start;
 
+    /// <summary>Whether the last read took all that there was room for, so that the stream may hold more that it has decrypted.</summary>
+    public bool WasFilled { get; private set; }
+
     public void Consume(int length)
     {
         _start += length;
@@ -27,6 +30,7 @@ internal sealed class MessageInput(Stream stream) : IDisposable
     {
         if (_end == _bytes.Length) MakeRoom();
         int length = await stream.ReadAsync(_bytes.AsMemory(_end));
+        WasFilled = length == _bytes.Length - _end;
         _end += length;
         _used = Math.Max(_used, _end);
         return length;

@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using Superserve.Core.Hosts;
@@ -37,6 +38,8 @@ internal record struct AnswerHead
 /// <summary>A connection to a service that speaks HTTP/1.1.</summary>
 internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, Stream stream, long openedAt) : IDisposable
 {
+    private Task<int>? _filling;
+
     public ServiceKey Key { get; } = key;
 
     public UpstreamSocket Socket { get; } = socket;
@@ -59,7 +62,25 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
     public MessageBody Body { get; private set; } = null!;
 
     /// <summary>Whether the service has closed it, or says something that nobody asked for.</summary>
-    public bool IsStale => Input.UnreadLength > 0 || Socket.Poll(0, SelectMode.SelectRead);
+    public bool IsStale
+    {
+        get
+        {
+            try
+            {
+                if (Input.UnreadLength > 0 || Socket.Poll(0, SelectMode.SelectRead)) return true;
+                if (!Input.WasFilled) return false;
+                // What TLS has decrypted already is there at once. What is not is the next answer.
+                _filling = Input.FillAsync().AsTask();
+                return _filling.IsCompleted;
+            }
+            catch (Exception exception) when (exception is ObjectDisposedException or SocketException)
+            {
+                // New rules have ended it.
+                return true;
+            }
+        }
+    }
 
     /// <summary>Reads an answer's head, which stays in <see cref="Input"/>; its length is to be consumed.</summary>
     /// <exception cref="EndOfStreamException">The service ended the connection first.</exception>
@@ -70,7 +91,9 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
         {
             int length = MessageFormat.HeadLength(Input.Unread.Span);
             if (length > 0) return length;
-            if (await Input.FillAsync() == 0) throw new EndOfStreamException("The service ended the connection ahead of an answer.");
+            int more = await (_filling is null ? Input.FillAsync() : new ValueTask<int>(_filling));
+            _filling = null;
+            if (more == 0) throw new EndOfStreamException("The service ended the connection ahead of an answer.");
         }
     }
 
@@ -119,6 +142,13 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
 
     /// <summary>The head is used; the body follows.</summary>
     public void StartBody(AnswerHead head) => (Body ??= new MessageBody(Input)).Start(head.Framing, head.Length);
+
+    /// <summary>Nothing more is written.</summary>
+    public async ValueTask EndSendingAsync()
+    {
+        if (Stream is SslStream tls) await tls.ShutdownAsync();
+        else Socket.Shutdown(SocketShutdown.Send);
+    }
 
     /// <summary>Gives buffers back until the next exchange.</summary>
     public void Release()

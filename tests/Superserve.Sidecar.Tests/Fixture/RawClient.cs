@@ -123,6 +123,9 @@ internal sealed class RawClient : IAsyncDisposable
     /// <summary>Ends the sending direction and leaves the other open.</summary>
     public void EndSending() => _socket.Shutdown(SocketShutdown.Send);
 
+    /// <summary>Ends the connection with a reset.</summary>
+    public void Abort() => _socket.Close(0);
+
     public Task<string> ReadAsync(int length) => _reader.ReadAsync(length);
 
     public Task<string> ReadSomeAsync() => _reader.ReadSomeAsync();
@@ -141,6 +144,19 @@ internal sealed class RawClient : IAsyncDisposable
     }
 
     public Task<string> ReadHeadAsync() => _reader.ReadHeadAsync();
+
+    /// <summary>A head, or what there is of it where the connection ends first, be it clean or not.</summary>
+    public async Task<string> ReadHeadOrEndAsync()
+    {
+        try
+        {
+            return await _reader.ReadHeadAsync();
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
 
     public async Task<RawResponse> ReadResponseAsync(bool hasBody = true)
     {
