@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Superserve.Benchmarks;
+using Superserve.Benchmarks.Http;
 using Superserve.Benchmarks.Network;
 using Superserve.Testing;
 
@@ -10,6 +11,13 @@ using Superserve.Testing;
 // With an option the page is not written.
 int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
 StringBuilder report = new();
+if (args is ["--http", .. string[] words])
+{
+    await using HttpBench bench = new(Say, words);
+    await bench.RunAsync();
+    return;
+}
+
 if (args is [] or ["--network"]) await NetworkBench.RunAsync(Say);
 if (args is ["--network"])
 {

@@ -1,0 +1,174 @@
+using System.Globalization;
+using System.Net.Security;
+
+namespace Superserve.Benchmarks.Http;
+
+/// <summary>
+/// What interception and the swap cost a request: against none, nginx and mitmproxy, which replace the same header. All take turns, round
+/// by round, so that whatever else the machine does falls on each.
+/// </summary>
+internal sealed class HttpBench : IAsyncDisposable
+{
+    private static readonly string[] Parts = ["h1", "h2", "latency", "memory", "start", "transfer", "scrub"];
+
+    private static readonly TimeSpan Turn = TimeSpan.FromSeconds(1.5);
+
+    /// <summary>Idle is what has been left alone for a while.</summary>
+    private static readonly TimeSpan Settling = TimeSpan.FromSeconds(5);
+
+    private readonly Action<string> _say;
+    private readonly HashSet<string> _parts = [];
+    private readonly int _rounds = 5;
+    private readonly Proxy[] _proxies;
+    private readonly ServedFiles _files;
+    private readonly List<HttpPod> _pods = [];
+    private readonly Dictionary<Proxy, List<string>> _memory = [];
+
+    /// <summary>One row of a table.</summary>
+    private sealed record Row(string What, HttpPod Pod, Func<HttpPod, Task<HttpMeasured>> RunAsync)
+    {
+        public List<HttpMeasured> Rounds { get; } = [];
+    }
+
+    /// <param name="say">Takes the lines.</param>
+    /// <param name="words">What to measure: parts, proxies and a number of rounds; of what is not named, all.</param>
+    public HttpBench(Action<string> say, params string[] words)
+    {
+        _say = say;
+        List<Proxy> proxies = [];
+        foreach (string word in words)
+        {
+            if (int.TryParse(word, CultureInfo.InvariantCulture, out int rounds)) _rounds = rounds;
+            else if (Enum.TryParse(word, ignoreCase: true, out Proxy proxy)) proxies.Add(proxy);
+            else if (Parts.Contains(word)) _parts.Add(word);
+            else throw new ArgumentException($"{word} is none of {string.Join(", ", [.. Parts, .. Enum.GetNames<Proxy>()])}, and no number of rounds.");
+        }
+
+        _proxies = proxies.Count > 0 ? [.. proxies] : Enum.GetValues<Proxy>();
+        _files = new ServedFiles(Wants("transfer"));
+    }
+
+    public async Task RunAsync()
+    {
+        foreach (Proxy proxy in _proxies) _pods.Add(await HttpPod.StartAsync(proxy, _files));
+        // First, while all are as they started.
+        if (Wants("memory")) await MemoryAtStartAsync();
+        List<(string Title, List<Row> Rows)> requests = [];
+        if (Wants("h1")) requests.Add(("HTTP/1.1, 32 connections", Rows(pod => H2Load.RequestsAsync(pod, false, 32, 1, ServedFiles.Tiny, pod.Token, Turn))));
+        if (Wants("h2")) requests.Add(("HTTP/2, 8 connections of 10 streams", Rows(pod => H2Load.RequestsAsync(pod, true, 8, 10, ServedFiles.Tiny, pod.Token, Turn))));
+        List<(string Title, List<Row> Rows)> latencies = [];
+        if (Wants("latency"))
+        {
+            latencies.Add(("one connection, one after another", Rows(pod => H2Load.LatencyAsync(pod, ServedFiles.Tiny, Turn))));
+            latencies.Add(("500 a second", Rows(pod => FixedRate.RunAsync(pod, 500, Turn))));
+        }
+
+        await TakeTurnsAsync([.. requests, .. latencies], _rounds);
+        foreach ((string title, List<Row> rows) in requests) SayRequests(title, rows);
+        foreach ((string title, List<Row> rows) in latencies) SayLatencies(title, rows);
+        if (Wants("memory")) await MemoryAfterLoadAsync();
+        if (Wants("start")) await StartsAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (HttpPod pod in _pods) await pod.DisposeAsync();
+        _files.Dispose();
+    }
+
+    private static string Name(Proxy proxy) => proxy switch
+    {
+        Proxy.Direct => "direct",
+        Proxy.Nginx => "nginx",
+        Proxy.NginxStreaming => "nginx, no log, no buffering",
+        Proxy.Mitmproxy => "mitmproxy",
+        _ => "sidecar",
+    };
+
+    private bool Wants(string part) => _parts.Count == 0 || _parts.Contains(part);
+
+    private List<Row> Rows(Func<HttpPod, Task<HttpMeasured>> run) => [.. _pods.Select(pod => new Row(Name(pod.Kind), pod, run))];
+
+    private static async Task TakeTurnsAsync(List<(string Title, List<Row> Rows)> groups, int rounds)
+    {
+        // The first round is for what programs do once.
+        for (int round = 0; round <= rounds; round++)
+        {
+            foreach (Row row in groups.SelectMany(group => group.Rows))
+            {
+                HttpMeasured measured = await row.RunAsync(row.Pod);
+                if (round > 0) row.Rounds.Add(measured);
+            }
+        }
+    }
+
+    private void SayRequests(string title, List<Row> rows)
+    {
+        _say($"| {title} | requests a second | of direct | of nginx | proxy's processor, ms per 1,000 |");
+        _say("|---|---|---|---|---|");
+        foreach (Row row in rows) _say(Line(row.What, Median(row, one => one.PerSecond, 0), Ratio(row, rows, Proxy.Direct, one => one.PerSecond), Ratio(row, rows, Proxy.NginxStreaming, one => one.PerSecond), Cpu(row, 1e3, 0)));
+        _say("");
+    }
+
+    private void SayLatencies(string title, List<Row> rows)
+    {
+        _say($"| {title} | p50, ms | of nginx | p99, ms | of nginx | proxy's processor, ms per 1,000 |");
+        _say("|---|---|---|---|---|---|");
+        foreach (Row row in rows)
+            _say(Line(row.What, Median(row, one => one.P50, 3), Ratio(row, rows, Proxy.NginxStreaming, one => one.P50), Median(row, one => one.P99, 3), Ratio(row, rows, Proxy.NginxStreaming, one => one.P99), Cpu(row, 1e3, 0)));
+        _say("");
+    }
+
+    private async Task MemoryAtStartAsync()
+    {
+        await Task.Delay(Settling, TimeProvider.System);
+        foreach (HttpPod pod in _pods.Where(pod => pod.Kind != Proxy.Direct))
+        {
+            List<string> cells = _memory[pod.Kind] = [.. Resident(pod)];
+            Ask(pod);
+            cells.AddRange(Resident(pod));
+        }
+    }
+
+    private async Task MemoryAfterLoadAsync()
+    {
+        await Task.Delay(Settling, TimeProvider.System);
+        _say("| resident memory, MB (of that not of files) | just started | at the first answer | after load |");
+        _say("|---|---|---|---|");
+        foreach (HttpPod pod in _pods.Where(pod => pod.Kind != Proxy.Direct)) _say(Line([Name(pod.Kind), .. _memory[pod.Kind], .. Resident(pod)]));
+        _say("");
+    }
+
+    private static string[] Resident(HttpPod pod)
+    {
+        (long all, long own) = pod.ProxyMemory();
+        return [$"{Number(all / 1e6, 1)} ({Number(own / 1e6, 1)})"];
+    }
+
+    private static void Ask(HttpPod pod) => pod.Network.Pod.Enter(() =>
+    {
+        using SslStream connection = HttpPod.Connect();
+        Requests.Exchange(connection, Requests.Make(ServedFiles.Tiny, pod.Token), new byte[64 * 1024]);
+        return true;
+    });
+
+    private Task StartsAsync() => Task.CompletedTask;
+
+    private static string Ratio(Row row, List<Row> rows, Proxy reference, Func<HttpMeasured, double> of) => rows.Find(other => other.Pod.Kind == reference) is not { } against
+        ? "–"
+        : ReferenceEquals(row, against) ? "1" : Number(MedianOf(row.Rounds.Zip(against.Rounds, (one, other) => of(one) / of(other))), 2);
+
+    private static string Cpu(Row row, double scale, int digits) => row.Pod.Kind == Proxy.Direct ? "–" : Median(row, one => one.Cpu.TotalMilliseconds / one.Amount * scale, digits);
+
+    private static string Median(Row row, Func<HttpMeasured, double> of, int digits) => Number(MedianOf(row.Rounds.Select(of)), digits);
+
+    private static double MedianOf(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted[sorted.Length / 2];
+    }
+
+    private static string Number(double value, int digits) => value.ToString("F" + digits, CultureInfo.InvariantCulture);
+
+    private static string Line(params string[] cells) => $"| {string.Join(" | ", cells)} |";
+}

@@ -1,0 +1,37 @@
+using System.Globalization;
+using System.Net.Security;
+using System.Text;
+
+namespace Superserve.Benchmarks.Http;
+
+/// <summary>Single requests over HTTP/1.1 on a thread that blocks.</summary>
+internal static class Requests
+{
+    /// <summary>A request's bytes.</summary>
+    public static byte[] Make(string path, string token) =>
+        Encoding.ASCII.GetBytes($"GET {path} HTTP/1.1\r\nHost: {HttpPod.Host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+
+    /// <summary>Sends it and reads the answer to its end, which must be one of 200.</summary>
+    public static void Exchange(SslStream connection, byte[] request, byte[] buffer)
+    {
+        connection.Write(request);
+        int length = 0, head;
+        while ((head = buffer.AsSpan(0, length).IndexOf("\r\n\r\n"u8)) < 0) length += Read(connection, buffer.AsSpan(length));
+        string text = Encoding.Latin1.GetString(buffer, 0, head);
+        if (!text.StartsWith("HTTP/1.1 200", StringComparison.Ordinal)) throw new InvalidOperationException($"A request was answered with {text}");
+        string? size = text.Split("\r\n").FirstOrDefault(line => line.StartsWith("content-length:", StringComparison.OrdinalIgnoreCase));
+        if (size is not null)
+        {
+            int all = head + 4 + int.Parse(size["content-length:".Length..], CultureInfo.InvariantCulture);
+            while (length < all) length += Read(connection, buffer.AsSpan(length));
+        }
+        else
+        {
+            // Chunked; small enough for the buffer.
+            while (!buffer.AsSpan(0, length).EndsWith("\r\n0\r\n\r\n"u8)) length += Read(connection, buffer.AsSpan(length));
+        }
+    }
+
+    private static int Read(SslStream connection, Span<byte> buffer) =>
+        connection.Read(buffer) is > 0 and int length ? length : throw new IOException("An answer broke off.");
+}
