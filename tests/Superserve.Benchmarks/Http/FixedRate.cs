@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net.Security;
-using System.Runtime.InteropServices;
 
 namespace Superserve.Benchmarks.Http;
 
@@ -8,11 +7,9 @@ namespace Superserve.Benchmarks.Http;
 /// Requests at a fixed rate, however long the answers take: each has a time at which it is due, and its latency counts from that, so that
 /// what waits behind a slow one counts as slow too.
 /// </summary>
-internal static partial class FixedRate
+internal static class FixedRate
 {
     private const int Connections = 10;
-
-    private const int Monotonic = 1, Absolute = 1;
 
     /// <summary>Runs it. The first answer of each connection, which waits for the handshakes, is not counted.</summary>
     public static async Task<HttpMeasured> RunAsync(HttpPod pod, int perSecond, TimeSpan duration)
@@ -36,24 +33,12 @@ internal static partial class FixedRate
         Requests.Exchange(connection, request, buffer);
         for (int i = 0; i < count; i++)
         {
-            // Of Stopwatch's clock, whose ticks are nanoseconds here.
             long due = first + (i * interval);
-            Due time = new() { Seconds = (nint)(due / Stopwatch.Frequency), Nanoseconds = (nint)(due % Stopwatch.Frequency * (1_000_000_000 / Stopwatch.Frequency)) };
-            _ = clock_nanosleep(Monotonic, Absolute, time, 0);
+            Clock.Wait(due);
             Requests.Exchange(connection, request, buffer);
             took[i] = Stopwatch.GetElapsedTime(due).TotalMilliseconds;
         }
 
         return took;
     }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct Due
-    {
-        public nint Seconds;
-        public nint Nanoseconds;
-    }
-
-    [LibraryImport("libc")]
-    private static partial int clock_nanosleep(int clock, int flags, in Due time, nint remaining);
 }

@@ -9,6 +9,9 @@ namespace Superserve.Benchmarks.Http;
 /// </summary>
 internal sealed class HttpBench : IAsyncDisposable
 {
+    private const int Starts = 21;
+    private const int IdleConnections = 500;
+
     private static readonly string[] Parts = ["h1", "h2", "latency", "memory", "start", "transfer", "scrub"];
 
     private static readonly TimeSpan Turn = TimeSpan.FromSeconds(1.5);
@@ -53,21 +56,13 @@ internal sealed class HttpBench : IAsyncDisposable
         foreach (Proxy proxy in _proxies) _pods.Add(await HttpPod.StartAsync(proxy, _files));
         // First, while all are as they started.
         if (Wants("memory")) await MemoryAtStartAsync();
-        List<(string Title, List<Row> Rows)> requests = [];
-        if (Wants("h1")) requests.Add(("HTTP/1.1, 32 connections", Rows(pod => H2Load.RequestsAsync(pod, false, 32, 1, ServedFiles.Tiny, pod.Token, Turn))));
-        if (Wants("h2")) requests.Add(("HTTP/2, 8 connections of 10 streams", Rows(pod => H2Load.RequestsAsync(pod, true, 8, 10, ServedFiles.Tiny, pod.Token, Turn))));
-        List<(string Title, List<Row> Rows)> latencies = [];
-        if (Wants("latency"))
-        {
-            latencies.Add(("one connection, one after another", Rows(pod => H2Load.LatencyAsync(pod, ServedFiles.Tiny, Turn))));
-            latencies.Add(("500 a second", Rows(pod => FixedRate.RunAsync(pod, 500, Turn))));
-        }
-
-        await TakeTurnsAsync([.. requests, .. latencies], _rounds);
-        foreach ((string title, List<Row> rows) in requests) SayRequests(title, rows);
-        foreach ((string title, List<Row> rows) in latencies) SayLatencies(title, rows);
+        await LoadAsync();
         if (Wants("memory")) await MemoryAfterLoadAsync();
+        if (Wants("scrub")) await ScrubbingAsync();
+        if (Wants("transfer")) await TransfersAsync();
+        // Last: these start the proxies anew.
         if (Wants("start")) await StartsAsync();
+        if (Wants("memory")) await IdleConnectionsAsync();
     }
 
     public async ValueTask DisposeAsync()
@@ -102,20 +97,111 @@ internal sealed class HttpBench : IAsyncDisposable
         }
     }
 
+    private async Task LoadAsync()
+    {
+        List<(string Title, List<Row> Rows)> requests = [], latencies = [];
+        if (Wants("h1")) requests.Add(("HTTP/1.1, 32 connections", Rows(pod => H2Load.RequestsAsync(pod, false, 32, 1, ServedFiles.Tiny, pod.Token, Turn))));
+        if (Wants("h2")) requests.Add(("HTTP/2, 8 connections of 10 streams", Rows(pod => H2Load.RequestsAsync(pod, true, 8, 10, ServedFiles.Tiny, pod.Token, Turn))));
+        if (Wants("latency"))
+        {
+            latencies.Add(("one connection, one after another", Rows(pod => H2Load.LatencyAsync(pod, ServedFiles.Tiny, Turn))));
+            latencies.Add(("500 a second on 10 connections", Rows(pod => FixedRate.RunAsync(pod, 500, Turn))));
+        }
+
+        await TakeTurnsAsync([.. requests, .. latencies], _rounds);
+        foreach ((string title, List<Row> rows) in requests) SayRequests(title, rows);
+        foreach ((string title, List<Row> rows) in latencies)
+        {
+            _say($"| {title} | p50, ms | of nginx | p99, ms | of nginx | proxy's processor, ms per 1,000 |");
+            _say("|---|---|---|---|---|---|");
+            foreach (Row row in rows)
+                _say(Line(row.What, Median(row, one => one.P50, 3), Ratio(row, rows, Proxy.NginxStreaming, one => one.P50), Median(row, one => one.P99, 3), Ratio(row, rows, Proxy.NginxStreaming, one => one.P99), Cpu(row, 1e3)));
+            _say("");
+        }
+    }
+
+    /// <summary>What looking for the credential in answers costs, against requests for which nothing is looked for.</summary>
+    private async Task ScrubbingAsync()
+    {
+        List<(string Title, List<Row> Rows)> groups = [];
+        foreach ((string path, string length) in (ReadOnlySpan<(string, string)>)[(ServedFiles.Tiny, "100 bytes"), (ServedFiles.Small, "10 KB"), (ServedFiles.Medium, "100 KB")])
+        {
+            List<Row> rows = [];
+            foreach (HttpPod pod in _pods.Where(pod => pod.Kind is Proxy.NginxStreaming or Proxy.Sidecar))
+            {
+                rows.Add(new(pod.Kind == Proxy.Sidecar ? "sidecar, swapped and scrubbed" : Name(pod.Kind), pod, one => RequestsAsync(one, path, one.Token)));
+                if (pod.Kind != Proxy.Sidecar) continue;
+                rows.Add(new("sidecar, swapped, body not scrubbed", pod, one => RequestsAsync(one, path, one.ShortToken)));
+                rows.Add(new("sidecar, intercepted, not swapped", pod, one => RequestsAsync(one, "/open" + path, token: null)));
+            }
+
+            groups.Add(($"answers of {length}", rows));
+        }
+
+        await TakeTurnsAsync(groups, _rounds);
+        foreach ((string title, List<Row> rows) in groups) SayRequests(title, rows);
+
+        static Task<HttpMeasured> RequestsAsync(HttpPod pod, string path, string? token) => H2Load.RequestsAsync(pod, false, 32, 1, path, token, Turn);
+    }
+
+    private async Task TransfersAsync()
+    {
+        List<(string Title, List<Row> Rows)> groups =
+        [
+            ("download, HTTP/1.1", Rows(pod => H2Load.TransferAsync(pod, false, ServedFiles.Huge, pod.Token, upload: null))),
+            ("download, HTTP/2", Rows(pod => H2Load.TransferAsync(pod, true, ServedFiles.Huge, pod.Token, upload: null))),
+            ("upload, HTTP/1.1", Rows(pod => H2Load.TransferAsync(pod, false, "/upload", pod.Token, _files.PathOf(ServedFiles.Huge)))),
+        ];
+        foreach (HttpPod pod in _pods.Where(pod => pod.Kind == Proxy.Sidecar))
+        {
+            groups[0].Rows.Add(new("sidecar, body not scrubbed", pod, one => H2Load.TransferAsync(one, false, ServedFiles.Huge, one.ShortToken, upload: null)));
+            groups[1].Rows.Add(new("sidecar, body not scrubbed", pod, one => H2Load.TransferAsync(one, true, ServedFiles.Huge, one.ShortToken, upload: null)));
+        }
+
+        await TakeTurnsAsync(groups, Math.Min(_rounds, 3));
+        foreach ((string title, List<Row> rows) in groups)
+        {
+            _say($"| {title}, 1 GiB | MB/s | of direct | of nginx | proxy's processor, s |");
+            _say("|---|---|---|---|---|");
+            foreach (Row row in rows)
+                _say(Line(row.What, Median(row, one => one.PerSecond / 1e6, 0), Ratio(row, rows, Proxy.Direct, one => one.PerSecond), Ratio(row, rows, Proxy.NginxStreaming, one => one.PerSecond), row.Pod.Kind == Proxy.Direct ? "–" : Median(row, one => one.Cpu.TotalSeconds, 2)));
+            _say("");
+        }
+    }
+
+    /// <summary>From the start of a proxy's program to the answer to the first request through it.</summary>
+    private async Task StartsAsync()
+    {
+        Dictionary<HttpPod, List<double>> took = _pods.Where(pod => pod.Kind != Proxy.Direct).ToDictionary(pod => pod, _ => new List<double>());
+        for (int start = 0; start <= Starts; start++)
+        {
+            foreach ((HttpPod pod, List<double> all) in took)
+            {
+                // It takes seconds, and is no goal.
+                if (pod.Kind == Proxy.Mitmproxy && start > 3) continue;
+                await pod.StopProxyAsync();
+                DateTimeOffset started = pod.RestartProxy();
+                TimeSpan until = Requests.FirstAnswer(pod) - started;
+                if (start > 0) all.Add(until.TotalMilliseconds);
+            }
+        }
+
+        _say("| from the program's start to the first swapped answer | p50, ms | p90, ms | most, ms |");
+        _say("|---|---|---|---|");
+        foreach ((HttpPod pod, List<double> all) in took)
+        {
+            all.Sort();
+            _say(Line(Name(pod.Kind), Number(MedianOf(all), 1), Number(all[(int)(all.Count * 0.9)], 1), Number(all[^1], 1)));
+        }
+
+        _say("");
+    }
+
     private void SayRequests(string title, List<Row> rows)
     {
         _say($"| {title} | requests a second | of direct | of nginx | proxy's processor, ms per 1,000 |");
         _say("|---|---|---|---|---|");
-        foreach (Row row in rows) _say(Line(row.What, Median(row, one => one.PerSecond, 0), Ratio(row, rows, Proxy.Direct, one => one.PerSecond), Ratio(row, rows, Proxy.NginxStreaming, one => one.PerSecond), Cpu(row, 1e3, 0)));
-        _say("");
-    }
-
-    private void SayLatencies(string title, List<Row> rows)
-    {
-        _say($"| {title} | p50, ms | of nginx | p99, ms | of nginx | proxy's processor, ms per 1,000 |");
-        _say("|---|---|---|---|---|---|");
-        foreach (Row row in rows)
-            _say(Line(row.What, Median(row, one => one.P50, 3), Ratio(row, rows, Proxy.NginxStreaming, one => one.P50), Median(row, one => one.P99, 3), Ratio(row, rows, Proxy.NginxStreaming, one => one.P99), Cpu(row, 1e3, 0)));
+        foreach (Row row in rows) _say(Line(row.What, Median(row, one => one.PerSecond, 0), Ratio(row, rows, Proxy.Direct, one => one.PerSecond), Ratio(row, rows, Proxy.NginxStreaming, one => one.PerSecond), Cpu(row, 1e3)));
         _say("");
     }
 
@@ -125,7 +211,7 @@ internal sealed class HttpBench : IAsyncDisposable
         foreach (HttpPod pod in _pods.Where(pod => pod.Kind != Proxy.Direct))
         {
             List<string> cells = _memory[pod.Kind] = [.. Resident(pod)];
-            Ask(pod);
+            pod.Network.Pod.Enter(() => Requests.Ask(pod)).Dispose();
             cells.AddRange(Resident(pod));
         }
     }
@@ -145,20 +231,37 @@ internal sealed class HttpBench : IAsyncDisposable
         return [$"{Number(all / 1e6, 1)} ({Number(own / 1e6, 1)})"];
     }
 
-    private static void Ask(HttpPod pod) => pod.Network.Pod.Enter(() =>
+    /// <summary>What connections cost that have had one answer each, and then nothing.</summary>
+    private async Task IdleConnectionsAsync()
     {
-        using SslStream connection = HttpPod.Connect();
-        Requests.Exchange(connection, Requests.Make(ServedFiles.Tiny, pod.Token), new byte[64 * 1024]);
-        return true;
-    });
+        _say("| connections that are idle | kB each |");
+        _say("|---|---|");
+        foreach (HttpPod pod in _pods.Where(pod => pod.Kind != Proxy.Direct))
+        {
+            if (!Wants("start"))
+            {
+                await pod.StopProxyAsync();
+                pod.RestartProxy();
+                Requests.FirstAnswer(pod);
+            }
 
-    private Task StartsAsync() => Task.CompletedTask;
+            await Task.Delay(Settling, TimeProvider.System);
+            (long before, _) = pod.ProxyMemory();
+            List<SslStream> connections = pod.Network.Pod.Enter(() => Enumerable.Range(0, IdleConnections).Select(_ => Requests.Ask(pod)).ToList());
+            await Task.Delay(Settling, TimeProvider.System);
+            (long after, _) = pod.ProxyMemory();
+            foreach (SslStream connection in connections) connection.Dispose();
+            _say(Line(Name(pod.Kind), Number((after - before) / 1e3 / IdleConnections, 1)));
+        }
+
+        _say("");
+    }
 
     private static string Ratio(Row row, List<Row> rows, Proxy reference, Func<HttpMeasured, double> of) => rows.Find(other => other.Pod.Kind == reference) is not { } against
         ? "–"
         : ReferenceEquals(row, against) ? "1" : Number(MedianOf(row.Rounds.Zip(against.Rounds, (one, other) => of(one) / of(other))), 2);
 
-    private static string Cpu(Row row, double scale, int digits) => row.Pod.Kind == Proxy.Direct ? "–" : Median(row, one => one.Cpu.TotalMilliseconds / one.Amount * scale, digits);
+    private static string Cpu(Row row, double scale) => row.Pod.Kind == Proxy.Direct ? "–" : Median(row, one => one.Cpu.TotalMilliseconds / one.Amount * scale, 0);
 
     private static string Median(Row row, Func<HttpMeasured, double> of, int digits) => Number(MedianOf(row.Rounds.Select(of)), digits);
 

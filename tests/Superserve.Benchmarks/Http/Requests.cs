@@ -1,5 +1,8 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
 using System.Text;
 
 namespace Superserve.Benchmarks.Http;
@@ -7,9 +10,37 @@ namespace Superserve.Benchmarks.Http;
 /// <summary>Single requests over HTTP/1.1 on a thread that blocks.</summary>
 internal static class Requests
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
     /// <summary>A request's bytes.</summary>
     public static byte[] Make(string path, string token) =>
         Encoding.ASCII.GetBytes($"GET {path} HTTP/1.1\r\nHost: {HttpPod.Host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+
+    /// <summary>Connects, and has one answer. To be called in the pod.</summary>
+    public static SslStream Ask(HttpPod pod)
+    {
+        SslStream connection = HttpPod.Connect();
+        Exchange(connection, Make(ServedFiles.Tiny, pod.Token), new byte[4096]);
+        return connection;
+    }
+
+    /// <summary>Asks until a proxy that has just been started answers as it should, and says when that was.</summary>
+    public static DateTimeOffset FirstAnswer(HttpPod pod) => pod.Network.Pod.Enter(() =>
+    {
+        long started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                using SslStream connection = Ask(pod);
+                return TimeProvider.System.GetUtcNow();
+            }
+            catch (Exception exception) when (exception is IOException or SocketException or AuthenticationException or InvalidOperationException && Stopwatch.GetElapsedTime(started) < Patience)
+            {
+                Clock.Wait(Stopwatch.GetTimestamp() + (Stopwatch.Frequency / 2000));
+            }
+        }
+    });
 
     /// <summary>Sends it and reads the answer to its end, which must be one of 200.</summary>
     public static void Exchange(SslStream connection, byte[] request, byte[] buffer)
