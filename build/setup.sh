@@ -9,13 +9,13 @@ declare -A package=(
   [curl]=curl [python3]=python3 [openssl]=openssl [ca-certificates]=ca-certificates [npm]=npm [ps]=procps [setpriv]=util-linux [unshare]=util-linux [mount]=mount
   [readelf]=binutils [ip]=iproute2 [nft]=nftables [sysctl]=procps
   [git]=git [apt-get]=apt [dpkg-deb]=dpkg [node]=nodejs [ssh-keyscan]=openssh-client [dropbear]=dropbear-bin [redis-cli]=redis-tools [python3-websocket]=python3-websocket
-  [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream
+  [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream [h2load]=nghttp2-client [mitmdump]=mitmproxy
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
   [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl"
   [clients]="git apt-get dpkg-deb node ssh-keyscan dropbear redis-cli python3-websocket"
-  [bench]="nginx ngx_stream_module.so"
+  [bench]="nginx ngx_stream_module.so h2load mitmdump ip nft sysctl setpriv"
   [images]="readelf python3 curl openssl unshare ip"
 )
 
