@@ -10,12 +10,9 @@ using Superserve.Testing;
 
 // usage: Superserve.Benchmarks [--streams 10000 | --network | --http [what …]]: the most simulated sidecars, or the section about
 // connections or requests alone. With an option the page is not written. What --http takes: HttpBench.
-//        Superserve.Benchmarks --soak 60: traffic for so many minutes, and whether the sidecar bears it (status 0).
-if (args is ["--soak", { } minutes])
-{
-    using SoakRun soak = new(int.Parse(minutes, CultureInfo.InvariantCulture));
-    return await soak.RunAsync() ? 0 : 1;
-}
+//        Superserve.Benchmarks --soak 60 [30]: traffic for so many minutes, so much a second, and whether the sidecar bears it (status 0).
+if (args is ["--soak", { } minutes, .. string[] rate])
+    return await new SoakRun(int.Parse(minutes, CultureInfo.InvariantCulture), rate is [{ } each] ? int.Parse(each, CultureInfo.InvariantCulture) : SoakRun.PerSecond).RunAsync() ? 0 : 1;
 
 int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
 StringBuilder report = new();

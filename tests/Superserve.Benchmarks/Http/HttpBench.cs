@@ -142,7 +142,7 @@ internal sealed class HttpBench : IAsyncDisposable
             groups.Add(($"answers of {length}", rows));
         }
 
-        await TakeTurnsAsync(groups, _rounds);
+        await TakeTurnsAsync(groups, Math.Min(_rounds, 3));
         foreach ((string title, List<Row> rows) in groups) SayRequests(title, rows);
 
         static Task<HttpMeasured> RequestsAsync(HttpPod pod, string path, string? token) => H2Load.RequestsAsync(pod, false, 32, 1, path, token, Turn);
@@ -240,24 +240,20 @@ internal sealed class HttpBench : IAsyncDisposable
     {
         _say("| connections that are idle | kB each |");
         _say("|---|---|");
-        foreach (HttpPod pod in _pods.Where(pod => pod.Kind != Proxy.Direct))
+        HttpPod[] pods = [.. _pods.Where(pod => pod.Kind != Proxy.Direct)];
+        foreach (HttpPod pod in pods)
         {
-            if (!Wants("start"))
-            {
-                await pod.StopProxyAsync();
-                pod.RestartProxy();
-                Requests.FirstAnswer(pod);
-            }
-
-            await Task.Delay(Settling, TimeProvider.System);
-            (long before, _) = pod.ProxyMemory();
-            List<SslStream> connections = pod.Network.Pod.Enter(() => Enumerable.Range(0, IdleConnections).Select(_ => Requests.Ask(pod)).ToList());
-            await Task.Delay(Settling, TimeProvider.System);
-            (long after, _) = pod.ProxyMemory();
-            foreach (SslStream connection in connections) connection.Dispose();
-            _say(Line(Name(pod.Kind), Number((after - before) / 1e3 / IdleConnections, 1)));
+            await pod.StopProxyAsync();
+            pod.RestartProxy();
+            Requests.FirstAnswer(pod);
         }
 
+        await Task.Delay(Settling, TimeProvider.System);
+        long[] before = [.. pods.Select(pod => pod.ProxyMemory().All)];
+        List<SslStream> connections = [.. pods.SelectMany(pod => pod.Network.Pod.Enter(() => Enumerable.Range(0, IdleConnections).Select(_ => Requests.Ask(pod)).ToList()))];
+        await Task.Delay(Settling, TimeProvider.System);
+        foreach ((HttpPod pod, long then) in pods.Zip(before)) _say(Line(Name(pod.Kind), Number((pod.ProxyMemory().All - then) / 1e3 / IdleConnections, 1)));
+        foreach (SslStream connection in connections) connection.Dispose();
         _say("");
     }
 

@@ -114,6 +114,7 @@ internal sealed class BenchPod : IAsyncDisposable
                     listen {{Service}}:443 ssl;
                     ssl_certificate {{_setup.Directory}}/service.crt;
                     ssl_certificate_key {{_setup.Directory}}/service.key;
+                    ssl_protocols TLSv1.3;
                     ssl_session_tickets off;
                     ssl_session_cache off;
                     location / { return 200 "ok"; }

@@ -8,10 +8,10 @@ namespace Superserve.Benchmarks.Soak;
 /// Mixed traffic through the built sidecar for as long as one likes, and whether it leaves anything behind: memory, handles, slower
 /// answers, wrong ones.
 /// </summary>
-internal sealed class SoakRun(int minutes) : IDisposable
+internal sealed class SoakRun(int minutes, int perSecond = SoakRun.PerSecond)
 {
     /// <summary>Leaves half a core to others.</summary>
-    private const int PerSecond = 30;
+    public const int PerSecond = 30;
 
     private const int MaxUnderWay = 1000;
 
@@ -42,15 +42,13 @@ internal sealed class SoakRun(int minutes) : IDisposable
 
     private readonly record struct Minute(double Kept50, double Kept99, double New50, double New99);
 
-    public void Dispose() => _failures.Clear();
-
     /// <summary>Runs it; whether the sidecar is as it was.</summary>
     public async Task<bool> RunAsync()
     {
         await using SoakPod pod = await SoakPod.StartAsync();
         using SoakTraffic traffic = new(pod);
         Sample before = Look(pod, TimeSpan.Zero);
-        Console.WriteLine($"Mixed traffic for {minutes} minutes, {PerSecond} actions a second. Idle: {before.Memory / 1e6:0.0} MB, {before.Handles} handles, {before.Threads} threads.");
+        Console.WriteLine($"Mixed traffic for {minutes} minutes, {perSecond} actions a second. Idle: {before.Memory / 1e6:0.0} MB, {before.Handles} handles, {before.Threads} threads.");
         Console.WriteLine();
         Console.WriteLine("| minute | actions | failed | under way | resident, MB | of that own | handles | threads | processor, % | kept connection p50, ms | p99 | new connection p50, ms | p99 |");
         Console.WriteLine("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
@@ -110,7 +108,7 @@ internal sealed class SoakRun(int minutes) : IDisposable
     {
         for (long number = 0; !cancellation.IsCancellationRequested; number++)
         {
-            TimeSpan wait = TimeSpan.FromSeconds((double)number / PerSecond) - Stopwatch.GetElapsedTime(started);
+            TimeSpan wait = TimeSpan.FromSeconds((double)number / perSecond) - Stopwatch.GetElapsedTime(started);
             if (wait > TimeSpan.Zero) await Task.Delay(wait, TimeProvider.System, CancellationToken.None);
             if (Volatile.Read(ref _underWay) >= MaxUnderWay) Interlocked.Increment(ref _late);
             else _ = DoAsync(traffic.Next());
