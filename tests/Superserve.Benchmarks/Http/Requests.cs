@@ -24,16 +24,24 @@ internal static class Requests
         return connection;
     }
 
-    /// <summary>Asks until a proxy that has just been started answers as it should, and says when that was.</summary>
-    public static DateTimeOffset FirstAnswer(HttpPod pod) => pod.Network.Pod.Enter(() =>
+    /// <summary>Asks until a proxy that has just been started answers as it should, and says since when it listens, and when that was.</summary>
+    public static (DateTimeOffset Listening, DateTimeOffset Answered) FirstAnswer(HttpPod pod) => pod.Network.Pod.Enter(() =>
     {
         long started = Stopwatch.GetTimestamp();
+        DateTimeOffset? listening = null;
         while (true)
         {
             try
             {
+                if (listening is null)
+                {
+                    using Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+                    socket.Connect(HttpPod.Service, 443);
+                    listening = TimeProvider.System.GetUtcNow();
+                }
+
                 using SslStream connection = Ask(pod);
-                return TimeProvider.System.GetUtcNow();
+                return (listening.Value, TimeProvider.System.GetUtcNow());
             }
             catch (Exception exception) when (exception is IOException or SocketException or AuthenticationException or InvalidOperationException && Stopwatch.GetElapsedTime(started) < Patience)
             {
