@@ -7,12 +7,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BIN := artifacts/bin
+MINUTES := 60
 SIDECAR := $(BIN)/superserve-sidecar
 RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
 SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.proto' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
-.PHONY: help build demo demo-local bench test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-clients setup-bench setup-images
+.PHONY: help build demo demo-local bench soak test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-clients setup-bench setup-images
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -35,9 +36,13 @@ demo: setup-test $(SIDECAR) ## From kubectl apply to a swapped request, without 
 demo-local: setup-test $(SIDECAR) ## The same of the sidecar alone, without Kubernetes.
 	examples/local/demo.sh $(SIDECAR)
 
-bench: setup-bench $(SIDECAR) ## Measures delivery, admission and connections, and writes docs/benchmarks.md; as root, a quarter of an hour.
+bench: setup-bench $(SIDECAR) ## Measures delivery, admission, requests and connections, and writes docs/benchmarks.md; as root, half an hour.
 	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
 	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build
+
+soak: setup-bench $(SIDECAR) ## Mixed traffic through the sidecar, and whether it leaks; as root, an hour, or MINUTES=10.
+	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
+	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build -- --soak $(MINUTES)
 
 test: setup-test setup-clients $(SIDECAR) check-format ## Runs every test; a test that cannot run counts as failed.
 	build/test.sh

@@ -11,13 +11,13 @@ declare -A package=(
   [git]=git [apt-get]=apt [dpkg-deb]=dpkg [node]=nodejs [ssh-keyscan]=openssh-client [dropbear]=dropbear-bin [redis-cli]=redis-tools [python3-websocket]=python3-websocket
   [wget]=wget [aws]=awscli [go]=golang-go [javac]=default-jdk-headless [ruby]=ruby
   [python3-requests]=python3-requests [python3-httpx]=python3-httpx [python3-h2]=python3-h2 [python3-grpc]=python3-grpcio [python3-websockets]=python3-websockets [python3-pip]=python3-pip
-  [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream
+  [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream [h2load]=nghttp2-client [mitmdump]=mitmproxy
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
   [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl"
   [clients]="git apt-get dpkg-deb node ssh-keyscan dropbear redis-cli python3-websocket wget aws go javac ruby npm python3-requests python3-httpx python3-h2 python3-grpc python3-websockets python3-pip"
-  [bench]="nginx ngx_stream_module.so"
+  [bench]="nginx ngx_stream_module.so h2load mitmdump ip nft sysctl setpriv"
   [images]="readelf python3 curl openssl unshare ip"
 )
 

@@ -3,22 +3,38 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Superserve.Benchmarks;
+using Superserve.Benchmarks.Http;
 using Superserve.Benchmarks.Network;
+using Superserve.Benchmarks.Soak;
 using Superserve.Testing;
 
-// usage: Superserve.Benchmarks [--streams 10000 | --network]: the most simulated sidecars, or the section about connections alone.
-// With an option the page is not written.
+// usage: Superserve.Benchmarks [--streams 10000 | --network | --http [what …]]: the most simulated sidecars, or the section about
+// connections or requests alone. With an option the page is not written. What --http takes: HttpBench.
+//        Superserve.Benchmarks --soak 60 [30]: traffic for so many minutes, so much a second, and whether the sidecar bears it (status 0).
+if (args is ["--soak", { } minutes, .. string[] rate])
+    return await new SoakRun(int.Parse(minutes, CultureInfo.InvariantCulture), rate is [{ } each] ? int.Parse(each, CultureInfo.InvariantCulture) : SoakRun.PerSecond).RunAsync() ? 0 : 1;
+
 int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
 StringBuilder report = new();
-if (args is [] or ["--network"]) await NetworkBench.RunAsync(Say);
-if (args is ["--network"])
+string requests = "", connections = "";
+if (args is [] or ["--http", ..])
 {
-    Console.WriteLine(await FillAsync("Network/section.md", report.ToString()));
-    return;
+    await using (HttpBench bench = new(Say, args is [_, .. string[] words] ? words : [])) await bench.RunAsync();
+    requests = Take();
 }
 
-string connections = report.ToString();
-report.Clear();
+if (args is [] or ["--network"])
+{
+    await NetworkBench.RunAsync(Say);
+    connections = Take();
+}
+
+if (args is ["--http", ..] or ["--network"])
+{
+    Console.WriteLine(requests.Length > 0 ? await FillAsync("Http/section.md", requests) : await FillAsync("Network/section.md", connections));
+    return 0;
+}
+
 await using BenchCluster cluster = new();
 await cluster.StartAsync();
 Say($"| figure | p50 | p99 | most |");
@@ -70,12 +86,20 @@ Say("");
 Say("| connected sandboxes | operator's memory, MB | processor while nothing changes, % of one core | to admit and connect, s |");
 Say("|---|---|---|---|");
 foreach (string line in usage) Say(line);
-if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), await FillAsync("head.md", report.ToString()) + "\n" + await FillAsync("Network/section.md", connections));
+if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), string.Join('\n', await FillAsync("head.md", Take()), await FillAsync("Http/section.md", requests), await FillAsync("Network/section.md", connections)));
+return 0;
 
 void Say(string line)
 {
     Console.WriteLine(line);
     report.AppendLine(line);
+}
+
+string Take()
+{
+    string taken = report.ToString();
+    report.Clear();
+    return taken;
 }
 
 void Row(string what, double[] sorted) =>
@@ -84,7 +108,7 @@ void Row(string what, double[] sorted) =>
 async Task<string> FillAsync(string template, string figures) =>
     (await File.ReadAllTextAsync(Repository.PathTo($"tests/Superserve.Benchmarks/{template}")))
     .Replace("{{machine}}", Machine(), StringComparison.Ordinal)
-    .Replace("{{command}}", args.Length == 0 ? "make bench" : "dotnet run --project tests/Superserve.Benchmarks -c Release -- --network", StringComparison.Ordinal)
+    .Replace("{{command}}", args.Length == 0 ? "make bench" : $"dotnet run --project tests/Superserve.Benchmarks -c Release -- {string.Join(' ', args)}", StringComparison.Ordinal)
     .Replace("{{figures}}", figures.TrimEnd(), StringComparison.Ordinal);
 
 static string Machine() =>

@@ -4,7 +4,6 @@ using System.Runtime.InteropServices;
 using Superserve.Sidecar.Capture;
 using Superserve.Sidecar.Configuration;
 using Superserve.Sidecar.Delivery;
-using Superserve.Sidecar.Proxy;
 
 namespace Superserve.Sidecar.Commands;
 
@@ -29,7 +28,7 @@ internal static partial class RunCommand
     {
         // The start makes some 20 MB that a collection on the way would only hold up; IdleMemory has them soon.
         GC.TryStartNoGCRegion(StartMemory);
-        SocketThreads.RunInline();
+        ProcessSettings.Apply();
         bool isInPod = result.GetResult(OperatorFlags.Operator) is not null;
         if (configurationFile is not null == isInPod) throw new UsageException("run needs either --config FILE, for local mode, or --operator HOST:PORT, in a pod.");
         if (configurationFile is null)

@@ -8,7 +8,7 @@ namespace Superserve.Sidecar.Metrics;
 /// Gives memory back to the system once it is quiet: after the start, which reads a few hundred certificates, and after load. The
 /// collector does it by itself only while there is something to do.
 /// </summary>
-internal sealed partial class IdleMemory(TimeProvider time) : BackgroundService
+internal sealed partial class IdleMemory : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
 
@@ -18,17 +18,21 @@ internal sealed partial class IdleMemory(TimeProvider time) : BackgroundService
     /// <summary>Less than this since the last time is not worth a collection.</summary>
     private const long Worthwhile = 4 * 1024 * 1024;
 
+    private const int TrimTicks = 30;
     private const int DontNeed = 4;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        long before = 0, collectedAt = 0;
-        using PeriodicTimer timer = new(Interval, time);
+        long before = 0, collectedAt = 0, ticks = 0;
+        // The system's clock: this is about the machine's memory, whatever time the rules go by.
+        using PeriodicTimer timer = new(Interval, TimeProvider.System);
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
             long allocated = GC.GetTotalAllocatedBytes();
             bool isQuiet = allocated - before < Quiet;
             before = allocated;
+            // What OpenSSL frees lies scattered, and is given back only so; under load once in a while.
+            if (++ticks % TrimTicks == 0) _ = malloc_trim(0);
             if (!isQuiet || allocated - collectedAt < Worthwhile) continue;
             collectedAt = allocated;
             GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;

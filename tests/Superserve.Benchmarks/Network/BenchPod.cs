@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using Superserve.Testing;
@@ -64,17 +63,11 @@ internal sealed class BenchPod : IAsyncDisposable
         }
     }
 
-    /// <summary>The proxy's processor time so far; the kernel's work for packets counts for whoever happens to run.</summary>
-    public TimeSpan ProxyCpu() => Processes().Aggregate(TimeSpan.Zero, (sum, id) =>
-    {
-        // Behind the name, which ends with the last parenthesis: utime and stime are fields 14 and 15, in hundredths of a second.
-        string[] fields = File.ReadAllText($"/proc/{id}/stat").Split(") ")[^1].Split(' ');
-        return sum + TimeSpan.FromMilliseconds(10 * (long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)));
-    });
+    /// <summary>The proxy's processor time so far.</summary>
+    public TimeSpan ProxyCpu() => ProcessUsage.Cpu(_proxy);
 
     /// <summary>The proxy's resident memory in bytes.</summary>
-    public long ProxyMemory() => Processes().Sum(id => 1024 * long.Parse(
-        File.ReadLines($"/proc/{id}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture));
+    public long ProxyMemory() => ProcessUsage.Memory(_proxy);
 
     public async ValueTask DisposeAsync()
     {
@@ -82,13 +75,6 @@ internal sealed class BenchPod : IAsyncDisposable
         _services?.Dispose();
         if (Directory.Exists(_etc)) Directory.Delete(_etc, recursive: true);
         Directory.Delete(_setup.Directory, recursive: true);
-    }
-
-    private IEnumerable<int> Processes()
-    {
-        if (_proxy is null) return [];
-        string children = File.ReadAllText($"/proc/{_proxy.Id}/task/{_proxy.Id}/children");
-        return [_proxy.Id, .. children.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
     }
 
     private async Task StartAsync()
@@ -120,7 +106,7 @@ internal sealed class BenchPod : IAsyncDisposable
         using X509Certificate2 certificate = TestAuthority.Issue(BoundHost);
         File.WriteAllText(Path.Combine(_setup.Directory, "service.key"), certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
         File.WriteAllText(Path.Combine(_setup.Directory, "service.crt"), certificate.ExportCertificatePem());
-        RunningProgram nginx = StartNginx(Network.Upstream, "upstream", $$"""
+        RunningProgram nginx = Programs.StartNginx(Network.Upstream, _setup.Directory, "upstream", $$"""
             http {
                 access_log off;
                 keepalive_requests 100000000;
@@ -128,24 +114,25 @@ internal sealed class BenchPod : IAsyncDisposable
                     listen {{Service}}:443 ssl;
                     ssl_certificate {{_setup.Directory}}/service.crt;
                     ssl_certificate_key {{_setup.Directory}}/service.key;
+                    ssl_protocols TLSv1.3;
                     ssl_session_tickets off;
                     ssl_session_cache off;
                     location / { return 200 "ok"; }
                 }
             }
             """);
-        await ReachableAsync(Network.Upstream, nginx, Service, 443);
+        await Programs.ReachableAsync(Network.Upstream, nginx, Service, 443);
     }
 
     private async Task StartNginxAsync()
     {
         int[] ports = [443, Services.Answer, Services.Stream, Services.Hold];
-        _proxy = StartNginx(Network.Pod, "proxy", $$"""
+        _proxy = Programs.StartNginx(Network.Pod, _setup.Directory, "proxy", $$"""
             stream {
                 {{string.Join('\n', ports.Select(port => $"server {{ listen 127.0.0.1:{10_000 + port}; proxy_pass {Service}:{port}; }}"))}}
             }
             """);
-        await ReachableAsync(Network.Pod, _proxy, IPAddress.Loopback, 10_000 + Services.Answer);
+        await Programs.ReachableAsync(Network.Pod, _proxy, IPAddress.Loopback, 10_000 + Services.Answer);
         // It cannot mark its sockets: its workers' user is what is let out.
         string rules = Path.Combine(_setup.Directory, "redirect.nft");
         File.WriteAllText(rules, $$"""
@@ -169,45 +156,9 @@ internal sealed class BenchPod : IAsyncDisposable
             .Save();
         await Network.Pod.RunAsync(Repository.Sidecar, "init-network");
         _proxy = Network.StartSidecarCommand(Repository.Sidecar, "run", "--config", _setup.FilePath);
-        await ReachableAsync(Network.Pod, _proxy, IPAddress.Loopback, 16002);
+        await Programs.ReachableAsync(Network.Pod, _proxy, IPAddress.Loopback, 16002);
         string trust = Path.Combine(_setup.Directory, "trust");
         Authority = File.ReadAllText(Path.Combine(trust, "ca.crt"));
         StandIn = File.ReadAllLines(Path.Combine(trust, "env")).Single(line => line.StartsWith("API_TOKEN=", StringComparison.Ordinal))["API_TOKEN=".Length..];
-    }
-
-    private RunningProgram StartNginx(NetworkNamespace network, string name, string servers)
-    {
-        string file = Path.Combine(_setup.Directory, $"{name}.conf");
-        // A worker for each processor, as the sidecar has threads.
-        File.WriteAllText(file, $$"""
-            load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-            user www-data;
-            daemon off;
-            pid {{_setup.Directory}}/{{name}}.pid;
-            error_log stderr;
-            worker_processes {{Environment.ProcessorCount}};
-            worker_rlimit_nofile 20000;
-            events { worker_connections 8192; }
-            {{servers}}
-            """);
-        return network.Start("nginx", "-e", "stderr", "-c", file);
-    }
-
-    private static async Task ReachableAsync(NetworkNamespace network, RunningProgram program, IPAddress address, int port)
-    {
-        await Eventually.True(() => program.HasEnded || network.Enter(() =>
-        {
-            using System.Net.Sockets.TcpClient client = new();
-            try
-            {
-                client.Connect(address, port);
-                return true;
-            }
-            catch (System.Net.Sockets.SocketException)
-            {
-                return false;
-            }
-        }), $"a listener at {address}:{port}");
-        if (program.HasEnded) throw new InvalidOperationException($"A program ended: {await program.EndAsync(TimeSpan.FromSeconds(10))}");
     }
 }

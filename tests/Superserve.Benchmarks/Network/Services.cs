@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using Superserve.Testing;
 using Superserve.Testing.Network;
 
 namespace Superserve.Benchmarks.Network;
@@ -23,24 +22,19 @@ internal sealed class Services : IDisposable
 
     private readonly List<Socket> _sockets = [];
     private readonly List<Socket> _held = [];
+    private readonly NameService _names;
 
     public Services(NetworkNamespace upstream, IPAddress address)
     {
         Listen(upstream, address, Answer, Threads, AnswerOne);
         Listen(upstream, address, Stream, Threads, StreamOne);
         Listen(upstream, address, Hold, 1, HoldOne);
-        Socket dns = upstream.Enter(() =>
-        {
-            Socket socket = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-            socket.Bind(new IPEndPoint(PodNetwork.UpstreamV4, 53));
-            return socket;
-        });
-        _sockets.Add(dns);
-        Start(() => Resolve(dns, address));
+        _names = new NameService(upstream, address);
     }
 
     public void Dispose()
     {
+        _names.Dispose();
         foreach (Socket socket in _sockets) socket.Dispose();
         lock (_held)
             foreach (Socket socket in _held) socket.Dispose();
@@ -113,26 +107,5 @@ internal sealed class Services : IDisposable
         client.Receive(buffer);
         client.Send(Block.AsSpan(0, Load.AnswerLength));
         lock (_held) _held.Add(client);
-    }
-
-    /// <summary>Any name leads to the address.</summary>
-    private static void Resolve(Socket socket, IPAddress address)
-    {
-        byte[] buffer = new byte[4096];
-        EndPoint sender = new IPEndPoint(IPAddress.Any, 0);
-        while (true)
-        {
-            try
-            {
-                int length = socket.ReceiveFrom(buffer, ref sender);
-                WireMessage query = DnsWire.Read(buffer.AsSpan(0, length).ToArray());
-                byte[][] answers = query.Type == DnsWire.A ? [DnsWire.Address(query.Name, address.ToString())] : [];
-                socket.SendTo(DnsWire.Answer(query.Id, query.Name, query.Type, answers), sender);
-            }
-            catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
-            {
-                return;
-            }
-        }
     }
 }

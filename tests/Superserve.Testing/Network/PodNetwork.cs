@@ -79,7 +79,10 @@ public sealed class PodNetwork : IAsyncDisposable
     public RunningProgram StartSandboxCommand(params string[] command) => Pod.Start("setpriv", SandboxArguments(0, command));
 
     /// <summary>Starts a program in the pod as a sidecar runs: root with NET_RAW alone.</summary>
-    public RunningProgram StartSidecarCommand(params string[] command) => Pod.Start("setpriv", [.. SidecarPrivileges, .. command]);
+    public RunningProgram StartSidecarCommand(params string[] command) => Pod.Start("setpriv", SidecarCommand(command)[1..]);
+
+    /// <summary>The command line that runs a program so.</summary>
+    public static string[] SidecarCommand(params string[] command) => ["setpriv", .. SidecarPrivileges, .. command];
 
     /// <summary>Starts Python likewise.</summary>
     public RunningProgram StartSidecar(string python) => StartSidecarCommand("python3", "-uc", Prelude + python);
