@@ -282,10 +282,12 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         else if (hasBody) await PassAsync(isChunked, scrubs);
         if (isChunked) WriteEnd();
         await client.Output.FlushAsync();
-        if (client.Body.IsComplete && client.Upload is { } upload) await upload;
+        // Asked once: a body that is complete a moment later is still on its way to the service.
+        bool isWhole = client.Body.IsComplete;
+        if (isWhole && client.Upload is { } upload) await upload;
         // A service that took a part of the request alone has half of one before it.
         _isReusable = !head.Closes && !_isBroken;
-        if (!client.Body.IsComplete)
+        if (!isWhole)
         {
             // An answer ahead of the request's end: nobody can tell what follows from what was left.
             _isReusable = false;

@@ -171,14 +171,15 @@ internal sealed class ClientSession : IDisposable
     public async ValueTask RefuseAsync(Refusal refusal)
     {
         Output.Clear();
-        // It has its last piece, and its service is gone; it may be about to read ahead.
-        if (Body.IsComplete && Upload is not null) await Upload;
-        bool takesRest = MayFollow && (Body.IsComplete || (Upload is null && !ExpectsContinue && Body.Framing == BodyFraming.Length && Body.Length <= MaxDiscarded));
+        // Asked once: the upload may come to its end now. Where it has, it may be about to read ahead.
+        bool isWhole = Body.IsComplete;
+        if (isWhole && Upload is not null) await Upload;
+        bool takesRest = MayFollow && (isWhole || (Upload is null && !ExpectsContinue && Body.Framing == BodyFraming.Length && Body.Length <= MaxDiscarded));
         KeepsAlive = takesRest;
         RefusalResponse.Write(Output, refusal, hasBody: Method != HttpMethods.Head, closes: !takesRest);
         HasAnswered = true;
         await Output.FlushAsync();
-        if (takesRest && !Body.IsComplete) KeepsAlive = await DiscardBodyAsync();
+        if (takesRest && !isWhole) KeepsAlive = await DiscardBodyAsync();
     }
 
     /// <summary>Answers what is no request.</summary>

@@ -87,13 +87,17 @@ internal sealed class ServiceConnection(ServiceKey key, UpstreamSocket socket, S
     /// <exception cref="Http1FormatException">It is malformed.</exception>
     public async ValueTask<int> ReadHeadAsync()
     {
+        if (_filling is { } filling)
+        {
+            _filling = null;
+            await filling;
+        }
+
         while (true)
         {
             int length = MessageFormat.HeadLength(Input.Unread.Span);
             if (length > 0) return length;
-            int more = await (_filling is null ? Input.FillAsync() : new ValueTask<int>(_filling));
-            _filling = null;
-            if (more == 0) throw new EndOfStreamException("The service ended the connection ahead of an answer.");
+            if (await Input.FillAsync() == 0) throw new EndOfStreamException("The service ended the connection ahead of an answer.");
         }
     }
 

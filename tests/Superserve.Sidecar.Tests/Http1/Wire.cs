@@ -54,9 +54,11 @@ internal static class Wire
     public static string Text(ReadOnlySpan<byte> bytes) => Encoding.Latin1.GetString(bytes);
 
     /// <summary>Cut at random places, now and then into single bytes.</summary>
-    public static List<byte[]> Cut(this Dice dice, byte[] bytes)
+    public static List<byte[]> Cut(this Dice dice, byte[] bytes) => dice.Cut(bytes, dice.Next(4) switch { 0 => 1, 1 => 7, 2 => 1000, _ => int.MaxValue });
+
+    /// <summary>Cut at random places.</summary>
+    public static List<byte[]> Cut(this Dice dice, byte[] bytes, int longest)
     {
-        int longest = dice.Next(4) switch { 0 => 1, 1 => 7, 2 => 1000, _ => int.MaxValue };
         List<byte[]> pieces = [];
         for (int at = 0; at < bytes.Length;)
         {
