@@ -9,6 +9,7 @@ RootCommand root = new("The egress sidecar of Superserve: sandboxed code uses st
     InitNetworkCommand.Create(),
 };
 
+if (args is ["run", ..]) ProcessSettings.Apply();
 try
 {
     ProcessMemory.Protect();

@@ -13,6 +13,8 @@ internal static partial class ProcessSettings
     private const int ArenaMax = -8;
     private const int TrimThreshold = -1;
 
+    private const long StartMemory = 32 * 1024 * 1024;
+
     public static void Apply()
     {
         // What follows a read runs on the thread that polls the sockets: handed to another thread, a request costs half as much
@@ -28,6 +30,9 @@ internal static partial class ProcessSettings
         // OpenSSL's buffers come and go with connections; in many arenas each keeps what the most of them ever took.
         _ = mallopt(ArenaMax, 2);
         _ = mallopt(TrimThreshold, 128 * 1024);
+
+        // The start makes some 20 MB that a collection on the way would only hold up; it ends this, and IdleMemory has them soon.
+        GC.TryStartNoGCRegion(StartMemory);
     }
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]

@@ -12,8 +12,6 @@ namespace Superserve.Sidecar.Commands;
 /// </summary>
 internal static partial class RunCommand
 {
-    private const long StartMemory = 32 * 1024 * 1024;
-
     public static Command Create()
     {
         Option<string?> config = CommonOptions.Config(isRequired: false);
@@ -26,9 +24,6 @@ internal static partial class RunCommand
 
     private static WebApplication Build(ParseResult result, string? configurationFile, LogLevel logLevel)
     {
-        // The start makes some 20 MB that a collection on the way would only hold up; IdleMemory has them soon.
-        GC.TryStartNoGCRegion(StartMemory);
-        ProcessSettings.Apply();
         bool isInPod = result.GetResult(OperatorFlags.Operator) is not null;
         if (configurationFile is not null == isInPod) throw new UsageException("run needs either --config FILE, for local mode, or --operator HOST:PORT, in a pod.");
         if (configurationFile is null)
