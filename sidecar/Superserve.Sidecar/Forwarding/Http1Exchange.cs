@@ -113,7 +113,7 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         output.WriteField("Host", exchange.HostHeader ?? HostOf(exchange.Destination, exchange.Connection.Handling == Handling.Intercepted ? 443 : 80));
         SwapPlan? plan = exchange.Plan;
         foreach (HeaderField field in exchange.Headers)
-            if (plan is null || !IsReplaced(plan, field)) output.WriteField(field.Name, field.Value);
+            if (!exchange.IsReplaced(field)) output.WriteField(field.Name, field.Value);
         if (plan is not null)
         {
             foreach (HeaderEdit edit in plan.Headers)
@@ -132,14 +132,6 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         }
 
         output.Write("\r\n"u8);
-    }
-
-    private static bool IsReplaced(SwapPlan plan, HeaderField field)
-    {
-        if (field.Is("Accept-Encoding")) return true;
-        foreach (HeaderEdit edit in plan.Headers)
-            if (field.Is(edit.Name)) return true;
-        return false;
     }
 
     private void WritePiece(ReadOnlyMemory<byte> piece)

@@ -27,10 +27,7 @@ internal sealed class Http2Exchange(Exchange exchange, Uri uri, bool hasEmptyBod
         if (exchange.HostHeader is { } host) proxyRequest.Headers.Host = host;
         SwapPlan? plan = exchange.Plan;
         foreach (HeaderField field in exchange.Headers)
-        {
-            if (IsReplaced(plan, field)) continue;
-            Add(proxyRequest, field.Name, field.Value);
-        }
+            if (!exchange.IsReplaced(field)) Add(proxyRequest, field.Name, field.Value);
 
         if (plan is not null)
         {
@@ -81,15 +78,6 @@ internal sealed class Http2Exchange(Exchange exchange, Uri uri, bool hasEmptyBod
         (_fields.ChangesBody, _fields.IsDecoded) = (false, false);
         if (trailers is { Trailers.IsReadOnly: false }) Copy(proxyResponse.TrailingHeaders, trailers.Trailers);
         return default;
-    }
-
-    private static bool IsReplaced(SwapPlan? plan, HeaderField field)
-    {
-        if (plan is null) return false;
-        if (field.Is("Accept-Encoding")) return true;
-        foreach (HeaderEdit edit in plan.Headers)
-            if (field.Is(edit.Name)) return true;
-        return false;
     }
 
     private static void Add(HttpRequestMessage request, string name, string value)

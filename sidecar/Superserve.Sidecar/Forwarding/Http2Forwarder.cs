@@ -6,6 +6,7 @@ using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Http1;
 using Superserve.Sidecar.Metrics;
 using Superserve.Sidecar.Proxy;
 using Yarp.ReverseProxy.Forwarder;
@@ -18,12 +19,6 @@ namespace Superserve.Sidecar.Forwarding;
 /// </summary>
 internal sealed class Http2Forwarder : IDisposable
 {
-    /// <summary>An idle connection to a service; below what common load balancers keep.</summary>
-    private static readonly TimeSpan PooledConnectionIdle = TimeSpan.FromSeconds(55);
-
-    /// <summary>After this a service's name is resolved, and its address checked, anew.</summary>
-    private static readonly TimeSpan PooledConnectionLifetime = TimeSpan.FromMinutes(2);
-
     /// <summary>Requests of the old rules have handed their connections back by then; what still streams goes on.</summary>
     private static readonly TimeSpan DisposeDelay = TimeSpan.FromMinutes(5);
 
@@ -139,8 +134,8 @@ internal sealed class Http2Forwarder : IDisposable
         KeepAlivePingDelay = TimeSpan.FromSeconds(60),
         KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
         KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-        PooledConnectionIdleTimeout = PooledConnectionIdle,
-        PooledConnectionLifetime = PooledConnectionLifetime,
+        PooledConnectionIdleTimeout = ServiceConnections.IdleTime,
+        PooledConnectionLifetime = ServiceConnections.Lifetime,
         MaxResponseHeadersLength = 64,
         RequestHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
         ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,

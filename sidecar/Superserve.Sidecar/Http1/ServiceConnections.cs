@@ -10,10 +10,10 @@ namespace Superserve.Sidecar.Http1;
 internal sealed class ServiceConnections : IDisposable
 {
     /// <summary>An idle connection to a service; below what common load balancers keep.</summary>
-    private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(55);
+    internal static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(55);
 
     /// <summary>After this a service's name is resolved, and its address checked, anew.</summary>
-    private static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(2);
+    internal static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(2);
 
     private static readonly TimeSpan SweepInterval = TimeSpan.FromSeconds(10);
 

@@ -338,7 +338,7 @@ internal sealed partial class DataPath(
         UpstreamSocket service;
         try
         {
-            // Not until the client ends: ConnectionClosed comes as soon as it has said all that it has to say, and it may wait for an answer.
+            // Until the server ends, not the client: that may have said all that it has to say, and wait for an answer.
             service = await connector.ConnectAsync(connection.Destination, ShutdownOf(client), connection.Name);
         }
         catch (UpstreamException exception) when (accept)

@@ -119,6 +119,16 @@ internal sealed class Exchange(SandboxConnection connection, Snapshot snapshot, 
         }
     }
 
+    /// <summary>Whether a swapped request goes out without this field: the plan writes it, or leaves it out, and Accept-Encoding is the forwarder's.</summary>
+    public bool IsReplaced(HeaderField field)
+    {
+        if (Plan is null) return false;
+        if (field.Is("Accept-Encoding")) return true;
+        foreach (HeaderEdit edit in Plan.Headers)
+            if (field.Is(edit.Name)) return true;
+        return false;
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {
