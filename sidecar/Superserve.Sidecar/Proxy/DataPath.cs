@@ -317,7 +317,7 @@ internal sealed partial class DataPath(
         NegotiatedProtocol negotiated = new(SslApplicationProtocol.Http2.Protocol);
         client.Features.Set<ITlsApplicationProtocolFeature>(negotiated);
         client.Features.Set<ITlsConnectionFeature>(negotiated);
-        StreamPipe pipe = new(stream);
+        StreamPipe pipe = new(stream, client.Stream);
         client.Transport = pipe;
         try
         {

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
+using Superserve.Sidecar.Http1;
 
 namespace Superserve.Sidecar.Proxy;
 
@@ -12,7 +13,11 @@ internal class SocketStream(Socket socket) : Stream
     /// <summary>Reads in a row that found something at once.</summary>
     private const int MaxStreak = 16;
 
+    /// <summary>What is held at most; more is sent.</summary>
+    private const int MaxHeld = 128 * 1024;
+
     private int _streak;
+    private PooledBuffer? _held;
 
     public override bool CanRead => true;
 
@@ -51,9 +56,35 @@ internal class SocketStream(Socket socket) : Stream
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_held is { } held)
+        {
+            held.Write(buffer.Span);
+            if (held.Length < MaxHeld) return;
+            await SendHeldAsync(cancellationToken);
+            return;
+        }
+
         int length = buffer.Length;
         while (!buffer.IsEmpty) buffer = buffer[await socket.SendAsync(buffer, SocketFlags.None, cancellationToken)..];
         Sent(length);
+    }
+
+    /// <summary>What is written from here on is sent by <see cref="SendHeldAsync"/>.</summary>
+    public void Hold() => _held ??= new PooledBuffer();
+
+    /// <summary>Sends what is held in one piece.</summary>
+    public async ValueTask SendHeldAsync(CancellationToken cancellationToken)
+    {
+        if (_held is not { } held) return;
+        _held = null;
+        try
+        {
+            if (held.Length > 0) await WriteAsync(held.WrittenMemory, cancellationToken);
+        }
+        finally
+        {
+            held.Release();
+        }
     }
 
     public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;

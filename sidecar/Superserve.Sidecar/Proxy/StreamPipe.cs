@@ -6,17 +6,38 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Superserve.Sidecar.Proxy;
 
 /// <summary>A stream as the pair of pipes that the HTTP server reads and writes.</summary>
-internal sealed class StreamPipe(Stream stream) : IDuplexPipe
+/// <param name="stream">What is read and written: a connection, or TLS on it.</param>
+/// <param name="connection">The connection.</param>
+internal sealed class StreamPipe(Stream stream, SocketStream connection) : IDuplexPipe
 {
+    /// <summary>What is written at once leaves in writes of this size: room for some frames, so that TLS records are full ones.</summary>
+    private const int WriteLength = 64 * 1024;
+
     public PipeReader Input { get; } = PipeReader.Create(stream, new StreamPipeReaderOptions(bufferSize: 16 * 1024, minimumReadSize: 4 * 1024, leaveOpen: true, useZeroByteReads: true));
 
-    public PipeWriter Output { get; } = PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true));
+    public PipeWriter Output { get; } = PipeWriter.Create(stream == connection ? stream : new GatheringStream(stream, connection), new StreamPipeWriterOptions(minimumBufferSize: WriteLength, leaveOpen: true));
 
     public async Task CompleteAsync()
     {
         await Input.CompleteAsync();
         await Output.CompleteAsync();
     }
+}
+
+/// <summary>TLS on a connection, of which the records of one write leave together instead of one by one.</summary>
+internal sealed class GatheringStream(Stream stream, SocketStream connection) : WriteOnlyStream
+{
+    private const int RecordLength = 16 * 1024;
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        bool isOneRecord = buffer.Length <= RecordLength;
+        if (!isOneRecord) connection.Hold();
+        await stream.WriteAsync(buffer, cancellationToken);
+        if (!isOneRecord) await connection.SendHeldAsync(cancellationToken);
+    }
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }
 
 /// <summary>
