@@ -173,9 +173,10 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
             {
                 if (!TryReadBody(out piece))
                 {
+                    ValueTask<ReadOnlyMemory<byte>> reading = client.Body.ReadAsync();
                     // Nothing more has come, so nothing is kept.
-                    if (isTaken) isTaken = await TryFlushAsync();
-                    piece = await client.Body.ReadAsync();
+                    if (isTaken && !reading.IsCompletedSuccessfully) isTaken = await TryFlushAsync();
+                    piece = await reading;
                 }
             }
             catch (Exception exception) when (exception is IOException or SocketException or ObjectDisposedException or OperationCanceledException)
@@ -325,9 +326,10 @@ internal sealed class Http1Exchange(Exchange exchange, ClientSession client, Ser
         {
             if (!body.TryRead(out ReadOnlyMemory<byte> piece))
             {
+                ValueTask<ReadOnlyMemory<byte>> reading = body.ReadAsync();
                 // Nothing more has come, so nothing is kept.
-                await client.Output.FlushAsync();
-                piece = await body.ReadAsync();
+                if (!reading.IsCompletedSuccessfully) await client.Output.FlushAsync();
+                piece = await reading;
                 client.Touch();
             }
 
