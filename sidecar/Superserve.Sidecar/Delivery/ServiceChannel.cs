@@ -44,7 +44,6 @@ internal sealed class ServiceChannel : IDisposable
     private readonly Resolver _resolver;
     private readonly Dialler _dialler;
     private readonly GrpcChannel _channel;
-    private volatile string? _distrust;
 
     public ServiceChannel(string name, string host, int port, OperatorTrust trust, Resolver resolver, Dialler dialler)
     {
@@ -80,8 +79,9 @@ internal sealed class ServiceChannel : IDisposable
     /// <summary>Why a call failed, and what to do.</summary>
     public StreamEnd Describe(Status status)
     {
-        if (_distrust is { } distrust)
-            return new StreamEnd(EndReason.Untrusted, $"{Address} is not trusted: {distrust}. Either something else answers there, or the operator has another CA than when this pod was made: make the pod anew.");
+        for (Exception? inner = status.DebugException; inner is not null; inner = inner.InnerException)
+            if (inner is DistrustException distrust) return new StreamEnd(EndReason.Untrusted, $"{Address} is not trusted: {distrust.Message}. Either something else answers there, or the operator has another CA than when this pod was made: make the pod anew.");
+
         switch (status.DebugException)
         {
             case HttpRequestException or SocketException or IOException and not InvalidProtocolBufferException:
@@ -103,20 +103,21 @@ internal sealed class ServiceChannel : IDisposable
 
     private async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {
-        _distrust = null;
         IPAddress[] addresses = await _resolver.LookUpInClusterAsync(_host, cancellationToken);
         Socket socket = await _dialler.ConnectAsync([.. addresses.Select(address => new IPEndPoint(address, _port))], cancellationToken);
         SslStream tls = new(new NetworkStream(socket, ownsSocket: true));
+        string? distrust = null;
         try
         {
-            SslClientAuthenticationOptions options = _trust.TlsOptions(_host, problem => _distrust = problem);
+            SslClientAuthenticationOptions options = _trust.TlsOptions(_host, problem => distrust = problem);
             options.ApplicationProtocols = [SslApplicationProtocol.Http2];
             await tls.AuthenticateAsClientAsync(options, cancellationToken);
             return tls;
         }
-        catch
+        catch (Exception exception)
         {
             await tls.DisposeAsync();
+            if (distrust is not null) throw new DistrustException(distrust, exception);
             throw;
         }
     }
@@ -132,4 +133,6 @@ internal sealed class ServiceChannel : IDisposable
 
         return exception is HttpRequestException http ? http.HttpRequestError.ToString() : exception.GetType().Name;
     }
+
+    private sealed class DistrustException(string problem, Exception inner) : Exception(problem, inner);
 }

