@@ -36,6 +36,9 @@ public abstract record SidecarEvent
 
     /// <summary>The refusal's reason, or <c>aborted</c> where the exchange broke off; null for success.</summary>
     public string? Error { get; init; }
+
+    /// <summary>How many alike this row stands for; refusals soon after each other are one.</summary>
+    public long Count { get; init; } = 1;
 }
 
 /// <summary>One row of the audit log: a request that used a secret, tried to, or was refused.</summary>
@@ -61,9 +64,12 @@ public sealed record RequestEvent : SidecarEvent
 
     /// <summary>HTTP/1.1 or HTTP/2.</summary>
     public required string Protocol { get; init; }
+
+    /// <summary>What became of it.</summary>
+    public required ConnectionVerdict Verdict { get; init; }
 }
 
-/// <summary>What became of a connection.</summary>
+/// <summary>What became of a connection, a request or a look-up.</summary>
 public enum ConnectionVerdict
 {
     /// <summary>It was let through.</summary>
@@ -121,7 +127,4 @@ public sealed record DnsEvent : SidecarEvent
 
     /// <summary>What it was answered, as <c>NXDOMAIN</c>.</summary>
     public required string Response { get; init; }
-
-    /// <summary>How many like this one there were; refusals of one name soon after each other are one row.</summary>
-    public int Count { get; init; } = 1;
 }

@@ -34,6 +34,12 @@ internal static class OperatorFlags
         HelpName = "DURATION",
     };
 
+    private static readonly Option<string?> AuditService = new("--audit")
+    {
+        Description = "The audit service that events are sent to, verified and asked as the operator is. Without it, and without --events-file, events go nowhere, and sandboxes whose audit is Required use no secret.",
+        HelpName = "HOST:PORT",
+    };
+
     private static readonly Option<string?> EventsFile = new("--events-file") { Description = "JSON lines of events. Without it none are kept.", HelpName = "FILE" };
 
     private static readonly Option<string?> TrustedRoots = new("--trusted-roots") { Description = "Certificates to trust of services besides the public ones, a PEM file.", HelpName = "FILE" };
@@ -54,14 +60,13 @@ internal static class OperatorFlags
 
     /// <summary>All but <see cref="Operator"/>.</summary>
     public static IReadOnlyList<Option> Others { get; } =
-        [Authorities, TokenFile, TrustDirectory, StateDirectory, ProxyAddress, HealthAddress, MetricsAddress, Capture, MaxSnapshotAge, EventsFile, TrustedRoots, UpstreamHosts];
+        [Authorities, TokenFile, TrustDirectory, StateDirectory, ProxyAddress, HealthAddress, MetricsAddress, Capture, MaxSnapshotAge, AuditService, EventsFile, TrustedRoots, UpstreamHosts];
 
     /// <summary>Reads them.</summary>
     /// <exception cref="UsageException">One cannot be used.</exception>
     public static (SidecarOptions Sidecar, DeliveryOptions Delivery) Read(ParseResult result, Func<string, string?> variable)
     {
-        if (!Authority.TryParse(result.GetValue(Operator), defaultPort: -1, out Authority address) || address.Port < 1)
-            throw new UsageException("--operator: write a host and a port, as superserve-operator.superserve.svc:9443.");
+        Authority address = Service(Operator, result.GetValue(Operator)!, "superserve-operator.superserve.svc:9443");
         // By name alone: the enumeration's numbers are nobody's to write.
         if (!Enum.TryParse(result.GetRequiredValue(Capture), out CaptureMode capture) || capture.ToString() != result.GetRequiredValue(Capture)) throw new UsageException("--capture: write Transparent or Explicit.");
 
@@ -77,11 +82,13 @@ internal static class OperatorFlags
             MetricsAddress = EndPoint(MetricsAddress, result.GetRequiredValue(MetricsAddress), IPAddress.Loopback),
             TrustDirectory = Path.GetFullPath(result.GetRequiredValue(TrustDirectory)),
             StateDirectory = Path.GetFullPath(result.GetRequiredValue(StateDirectory)),
+            AuditService = result.GetValue(AuditService) is { } audit ? Service(AuditService, audit, "superserve-audit.superserve.svc:16446") : null,
             EventsFile = result.GetValue(EventsFile) is { } events ? Path.GetFullPath(events) : null,
             TrustedRootsFile = result.GetValue(TrustedRoots),
             PinnedHosts = Pins(result.GetRequiredValue(UpstreamHosts)),
             KeepsResolvers = true,
         };
+        if (sidecar is { AuditService: not null, EventsFile: not null }) throw new UsageException("--audit and --events-file do not go together: events go to one place. Leave one out.");
         // Who reaches the proxy can use the sandbox's credentials.
         if (!IPAddress.IsLoopback(sidecar.ProxyAddress.Address)) throw new UsageException("--proxy-address: the proxy listens on loopback alone, since who reaches it can use the credentials; write localhost:16002.");
         if (sidecar.ExposesState) throw new UsageException("--state-directory: the CA's key would lie in what the sandbox may read; name a directory outside of --trust-directory.");
@@ -101,6 +108,9 @@ internal static class OperatorFlags
             ? value
             : throw new UsageException($"{name} is not set. Admission sets it from the field {field} of the pod; make the pod anew.");
     }
+
+    private static Authority Service(Option<string?> option, string text, string example) =>
+        Authority.TryParse(text, defaultPort: -1, out Authority address) && address.Port > 0 ? address : throw new UsageException($"{option.Name}: write a host and a port, as {example}.");
 
     private static string ReadAuthorities(string? file, Func<string, string?> variable)
     {

@@ -30,6 +30,7 @@ internal static class OperatorSidecar
             services.AddSingleton<OperatorTrust>();
             services.AddSingleton<OperatorSnapshots>();
             services.AddSingleton<ISnapshotSource>(provider => provider.GetRequiredService<OperatorSnapshots>());
+            services.AddSingleton<ServiceChannels>();
             services.AddSingleton<OperatorStream>();
             services.AddHostedService<OperatorClient>();
         });

@@ -69,8 +69,7 @@ internal static class SidecarHost
         services.AddSingleton<TrafficLog>();
         services.AddSingleton<IDroppedTrafficSink>(provider => provider.GetRequiredService<TrafficLog>());
         services.AddSingleton<DataPath>();
-        services.AddSingleton<EventLog>();
-        services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
+        AddEvents(services, options);
         services.AddSingleton<ProxyServer>();
         services.AddHostedService(provider => provider.GetRequiredService<ProxyServer>());
         if (options.Capture == CaptureMode.Transparent)
@@ -80,7 +79,6 @@ internal static class SidecarHost
             services.AddHostedService(provider => provider.GetRequiredService<InboundLease>());
             services.AddHostedService<InboundPorts>();
             services.AddHostedService<DroppedTraffic>();
-            services.AddSingleton<LookUpLog>();
             services.AddSingleton<DnsQueries>();
             services.AddHostedService<DnsServer>();
         }
@@ -97,6 +95,27 @@ internal static class SidecarHost
         WebApplication app = builder.Build();
         AdminEndpoints.Map(app, options);
         return app;
+    }
+
+    /// <summary>Ahead of all that makes events: what starts later ends earlier.</summary>
+    private static void AddEvents(IServiceCollection services, SidecarOptions options)
+    {
+        if (options.AuditService is null)
+        {
+            services.AddSingleton<EventLog>();
+            services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
+        }
+        else
+        {
+            services.AddSingleton<AuditLog>();
+            services.AddSingleton<AuditMetrics>();
+            services.AddHostedService<AuditSender>();
+        }
+
+        services.AddSingleton(provider => new RepeatedRefusals(
+            options.AuditService is null ? provider.GetRequiredService<EventLog>() : provider.GetRequiredService<AuditLog>(), provider.GetRequiredService<TimeProvider>()));
+        services.AddHostedService(provider => provider.GetRequiredService<RepeatedRefusals>());
+        services.AddSingleton<IEventSink>(provider => provider.GetRequiredService<RepeatedRefusals>());
     }
 
     /// <summary>Lets requests under way end for a while, ends tunnels, and writes the events that are left.</summary>

@@ -52,6 +52,9 @@ internal sealed record SidecarOptions
     /// <summary>JSON lines; null for none.</summary>
     public string? EventsFile { get; init; }
 
+    /// <summary>In a pod: the audit service that events go to; null for none.</summary>
+    public Authority? AuditService { get; init; }
+
     public AuditMode Audit { get; init; }
 
     /// <summary>Whether the CA's key would lie in what the sandbox may read.</summary>

@@ -1,12 +1,5 @@
-using System.Net;
-using System.Net.Sockets;
-using System.Security.Authentication;
-using Google.Protobuf;
 using Grpc.Core;
-using Grpc.Net.Client;
 using Superserve.Protocol;
-using Superserve.Sidecar.Dns;
-using Superserve.Sidecar.Forwarding;
 using DeliveryClient = Superserve.Protocol.Delivery.DeliveryClient;
 
 namespace Superserve.Sidecar.Delivery;
@@ -18,9 +11,8 @@ namespace Superserve.Sidecar.Delivery;
 internal sealed partial class OperatorStream(
     DeliveryOptions options,
     OperatorTrust trust,
+    ServiceChannels channels,
     OperatorSnapshots snapshots,
-    Resolver resolver,
-    Dialler dialler,
     DeliveryMetrics metrics,
     TimeProvider time,
     ILogger<OperatorStream> logger)
@@ -28,17 +20,14 @@ internal sealed partial class OperatorStream(
     /// <summary>How often a heartbeat goes out.</summary>
     public static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(10);
 
+    /// <summary>The sidecar's own version.</summary>
+    public static readonly string Version = typeof(OperatorStream).Assembly.GetName().Version?.ToString(3) ?? "";
+
     /// <summary>How long the operator may be silent.</summary>
     public static readonly TimeSpan MaxSilence = TimeSpan.FromSeconds(30);
 
-    private const int MaxDetailLength = 512;
-
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
-
     /// <summary>For a token that does not say when it ends.</summary>
     private static readonly TimeSpan UsualLifetime = TimeSpan.FromMinutes(10);
-
-    private static readonly string Version = typeof(OperatorStream).Assembly.GetName().Version?.ToString(3) ?? "";
 
     private readonly TokenFile _tokens = new(options.TokenFile);
 
@@ -46,11 +35,10 @@ internal sealed partial class OperatorStream(
     public async Task<StreamEnd> RunAsync(CancellationToken stopping)
     {
         if (!_tokens.TryRead(out Token? token, out string? error)) return new StreamEnd(EndReason.NoToken, error);
-        string? distrust = null;
         using CancellationTokenSource silence = new(MaxSilence, time);
         using CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, stopping);
-        using GrpcChannel channel = Open(problem => distrust = problem);
-        using AsyncDuplexStreamingCall<SidecarMessage, OperatorMessage> call = new DeliveryClient(channel)
+        using ServiceChannel channel = channels.Open("the operator", options.Host, options.Port);
+        using AsyncDuplexStreamingCall<SidecarMessage, OperatorMessage> call = new DeliveryClient(channel.Invoker)
             .Connect(new Metadata { { "authorization", "Bearer " + token.Text } }, cancellationToken: ended.Token);
         using Sender sender = new(call.RequestStream);
         Task beating = BeatAsync(sender, token, ended.Token);
@@ -63,36 +51,13 @@ internal sealed partial class OperatorStream(
             stopping.ThrowIfCancellationRequested();
             return silence.IsCancellationRequested
                 ? new StreamEnd(EndReason.Silent, $"{options.Address} was not heard for {MaxSilence.TotalSeconds} s. The operator may hang, or a firewall may drop the connection.")
-                : Describe((exception as RpcException)?.Status ?? Status.DefaultCancelled, distrust);
+                : channel.Describe((exception as RpcException)?.Status ?? Status.DefaultCancelled);
         }
         finally
         {
             await ended.CancelAsync();
             await beating.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
-    }
-
-    private GrpcChannel Open(Action<string> distrusts) => GrpcChannel.ForAddress($"https://{options.Address}", new GrpcChannelOptions
-    {
-        // gRPC gets no logger: it quotes what passes.
-        MaxReceiveMessageSize = SnapshotMapping.MaxMessageLength,
-        DisposeHttpClient = true,
-        HttpHandler = new SocketsHttpHandler
-        {
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            ActivityHeadersPropagator = null,
-            ConnectTimeout = ConnectTimeout,
-            ConnectCallback = async (_, cancellationToken) => new NetworkStream(await DialAsync(cancellationToken), ownsSocket: true),
-            SslOptions = trust.TlsOptions(options.Host, distrusts),
-        },
-    });
-
-    private async Task<Socket> DialAsync(CancellationToken cancellationToken)
-    {
-        IPAddress[] addresses = await resolver.LookUpInClusterAsync(options.Host, cancellationToken);
-        return await dialler.ConnectAsync([.. addresses.Select(address => new IPEndPoint(address, options.Port))], cancellationToken);
     }
 
     private async Task<StreamEnd> ReceiveAsync(IAsyncStreamReader<OperatorMessage> messages, Sender sender, CancellationTokenSource silence, CancellationToken ended)
@@ -155,36 +120,6 @@ internal sealed partial class OperatorStream(
     {
         DateTimeOffset now = time.GetUtcNow();
         return now + ((token.ExpiresAt is { } end ? end - now : UsualLifetime) * (2.0 / 3));
-    }
-
-    private StreamEnd Describe(Status status, string? distrust)
-    {
-        if (distrust is not null)
-            return new StreamEnd(EndReason.Untrusted, $"{options.Address} is not trusted: {distrust}. Either something else answers there, or the operator has another CA than when this pod was made: make the pod anew.");
-        switch (status.DebugException)
-        {
-            case HttpRequestException or SocketException or IOException and not InvalidProtocolBufferException:
-                return new StreamEnd(EndReason.Unreachable, $"{options.Address} cannot be reached ({Cause(status.DebugException)}). Look whether the operator runs, and whether a NetworkPolicy or firewall is in the way.");
-            case not null:
-                return new StreamEnd(EndReason.Malformed, $"{options.Address} sent what is no message of the protocol ({status.StatusCode}). Look whether the operator's version is at most two away from the sidecar's, {Version}.");
-        }
-
-        string detail = SnapshotMapping.Printable(status.Detail, MaxDetailLength);
-        return status.StatusCode is StatusCode.Unauthenticated or StatusCode.PermissionDenied
-            ? new StreamEnd(EndReason.Refused, $"{options.Address} refused the sidecar ({status.StatusCode}): {detail}")
-            : new StreamEnd(EndReason.Ended, $"{options.Address} ended the stream ({status.StatusCode}): {detail}");
-    }
-
-    private static string Cause(Exception exception)
-    {
-        for (Exception? inner = exception; inner is not null; inner = inner.InnerException)
-        {
-            if (inner is ResolverException name) return name.Message;
-            if (inner is SocketException socket) return socket.SocketErrorCode.ToString();
-            if (inner is AuthenticationException) return "the TLS handshake failed";
-        }
-
-        return exception is HttpRequestException http ? http.HttpRequestError.ToString() : exception.GetType().Name;
     }
 
     /// <summary>Lets several tasks write, one message at a time.</summary>

@@ -1,6 +1,6 @@
 namespace Superserve.Sidecar.Delivery;
 
-/// <summary>Why a stream to the operator ended.</summary>
+/// <summary>Why a stream to the operator, or a call to the audit service, ended.</summary>
 internal enum EndReason
 {
     /// <summary>No connection could be made, or it broke.</summary>
@@ -26,9 +26,12 @@ internal enum EndReason
 
     /// <summary>What came was no message of the protocol.</summary>
     Malformed,
+
+    /// <summary>What was sent is taken for invalid.</summary>
+    Invalid,
 }
 
-/// <summary>How a stream ended.</summary>
+/// <summary>How a stream or a call ended.</summary>
 /// <param name="Reason">Why.</param>
 /// <param name="Text">What happened and what to do, for people.</param>
 internal readonly record struct StreamEnd(EndReason Reason, string Text)
@@ -46,6 +49,7 @@ internal readonly record struct StreamEnd(EndReason Reason, string Text)
         EndReason.Silent => "silent",
         EndReason.Goodbye => "goodbye",
         EndReason.Ended => "ended",
+        EndReason.Invalid => "invalid",
         _ => "malformed",
     };
 }

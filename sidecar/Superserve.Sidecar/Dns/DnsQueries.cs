@@ -7,6 +7,7 @@ using Superserve.Core.Network;
 using Superserve.Core.Snapshots;
 using Superserve.Core.Swapping;
 using Superserve.Sidecar.Configuration;
+using Superserve.Sidecar.Events;
 using Superserve.Sidecar.Metrics;
 
 namespace Superserve.Sidecar.Dns;
@@ -15,7 +16,7 @@ namespace Superserve.Sidecar.Dns;
 /// Answers one query of the sandbox: judge it, ask for it in a message of the sidecar's own, and answer in another one. Nothing of
 /// what either side wrote is passed on as it came.
 /// </summary>
-internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, NameMemory memory, LookUpLog log, SidecarOptions options, SidecarMetrics metrics, TimeProvider time)
+internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, NameMemory memory, IEventSink events, SidecarOptions options, SidecarMetrics metrics, TimeProvider time)
 {
     // Each name that leaves carries something out, and each query holds a socket until it is answered.
     private const int Burst = 200;
@@ -121,7 +122,7 @@ internal sealed class DnsQueries(ISnapshotSource snapshots, Resolver resolver, N
         TimeSpan duration = time.GetElapsedTime(startedAt);
         string response = outcome.Answer.Code.ToString().ToUpperInvariant();
         metrics.NameLookedUp(outcome.Verdict, response);
-        log.Add(new DnsEvent
+        events.Add(new DnsEvent
         {
             Time = time.GetUtcNow() - duration,
             Sandbox = snapshot.Sandbox,

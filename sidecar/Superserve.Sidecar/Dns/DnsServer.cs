@@ -10,7 +10,7 @@ namespace Superserve.Sidecar.Dns;
 /// Under transparent capture: where the sandbox's DNS is redirected to, UDP and TCP on loopback of both families. What a query is
 /// answered is <see cref="DnsQueries"/>' part.
 /// </summary>
-internal sealed partial class DnsServer(DnsQueries queries, LookUpLog log, SidecarOptions options, SidecarMetrics metrics, TimeProvider time, ILogger<DnsServer> logger) : IHostedService, IDisposable
+internal sealed partial class DnsServer(DnsQueries queries, SidecarOptions options, SidecarMetrics metrics, TimeProvider time, ILogger<DnsServer> logger) : IHostedService, IDisposable
 {
     /// <summary>The port that the sandbox thinks it asks.</summary>
     public const int StandardPort = 53;
@@ -69,7 +69,6 @@ internal sealed partial class DnsServer(DnsQueries queries, LookUpLog log, Sidec
     {
         await _stopping.CancelAsync();
         await _serving.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        log.Flush();
     }
 
     public void Dispose()

@@ -12,10 +12,13 @@ namespace Superserve.Sidecar.Events;
 /// Events as JSON lines. The data path never waits for the disk: each kind has a bounded queue of its own, so that a flood of
 /// connections or names cannot push out requests, and what finds its queue full is counted.
 /// </summary>
-internal sealed partial class EventLog : BackgroundService
+internal sealed partial class EventLog : BackgroundService, IEventSink
 {
     private const int QueueLength = 16 * 1024;
     private const int BatchLength = 1024;
+
+    /// <summary>Places differ in nothing: they are counted.</summary>
+    private const int Place = 0;
 
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
@@ -54,30 +57,36 @@ internal sealed partial class EventLog : BackgroundService
         if (options.EventsFile is not null) TryOpen(options.EventsFile)?.Dispose();
     }
 
-    /// <summary>
-    /// Whether a request that uses a secret may go on. Where the audit is required, a place is kept for its event, until
-    /// <see cref="Release"/>: what is under way can always be recorded.
-    /// </summary>
-    public bool TryReserve(AuditMode audit)
+    /// <inheritdoc />
+    public bool TryBegin(RequestEvent begun, AuditMode audit, out int place)
     {
+        place = IEventSink.NoPlace;
         if (audit != AuditMode.Required) return true;
         if (!_writable || _options.EventsFile is null) return false;
-        if (Interlocked.Increment(ref _reserved) + _requests.Reader.Count < QueueLength) return true;
+        if (Interlocked.Increment(ref _reserved) + _requests.Reader.Count < QueueLength)
+        {
+            place = Place;
+            return true;
+        }
+
         Interlocked.Decrement(ref _reserved);
         return false;
     }
 
-    /// <summary>The event of a reserved place is there.</summary>
-    public void Release(AuditMode audit)
+    /// <inheritdoc />
+    public void Complete(int place, RequestEvent request)
     {
-        if (audit == AuditMode.Required) Interlocked.Decrement(ref _reserved);
+        Add(request);
+        if (place == Place) Interlocked.Decrement(ref _reserved);
     }
 
-    public void Add(RequestEvent request) => Add(_requests, request, "request");
-
-    public void Add(ConnectionEvent connection) => Add(_connections, connection, "connection");
-
-    public void Add(DnsEvent lookUp) => Add(_lookUps, lookUp, "dns");
+    /// <inheritdoc />
+    public void Add(SidecarEvent item)
+    {
+        if (item is RequestEvent request) Add(_requests, request, "request");
+        else if (item is ConnectionEvent connection) Add(_connections, connection, "connection");
+        else if (item is DnsEvent lookUp) Add(_lookUps, lookUp, "dns");
+    }
 
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
@@ -88,9 +97,9 @@ internal sealed partial class EventLog : BackgroundService
         _stopping.TrySetResult();
         if (ExecuteTask is { } running) await running.WaitAsync(FlushTimeout, _time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         int lost = _unwritten;
-        for (; _requests.Reader.TryRead(out _); lost++) _metrics.EventDropped("request");
-        for (; _connections.Reader.TryRead(out _); lost++) _metrics.EventDropped("connection");
-        for (; _lookUps.Reader.TryRead(out _); lost++) _metrics.EventDropped("dns");
+        for (; _requests.Reader.TryRead(out _); lost++) _metrics.EventDropped("request", DropReason.Unwritten);
+        for (; _connections.Reader.TryRead(out _); lost++) _metrics.EventDropped("connection", DropReason.Unwritten);
+        for (; _lookUps.Reader.TryRead(out _); lost++) _metrics.EventDropped("dns", DropReason.Unwritten);
         if (lost > 0) LogLost(lost, _options.EventsFile!);
         await base.StopAsync(cancellationToken);
     }
@@ -128,7 +137,7 @@ internal sealed partial class EventLog : BackgroundService
     private void Add<T>(Channel<T> queue, T item, string kind)
     {
         if (_options.EventsFile is null) return;
-        if (!queue.Writer.TryWrite(item)) _metrics.EventDropped(kind);
+        if (!queue.Writer.TryWrite(item)) _metrics.EventDropped(kind, DropReason.Full);
         _wake.Writer.TryWrite(true);
     }
 

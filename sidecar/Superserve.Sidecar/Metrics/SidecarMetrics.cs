@@ -6,6 +6,14 @@ using Superserve.Core.Swapping;
 
 namespace Superserve.Sidecar.Metrics;
 
+/// <summary>Why an event is lost, as a metric's label.</summary>
+internal static class DropReason
+{
+    public const string Full = "full";
+    public const string Unwritten = "unwritten";
+    public const string Refused = "refused";
+}
+
 /// <summary>
 /// What the sidecar counts. Labels take their values from the snapshot and from enumerations, never from what a sandbox sends,
 /// so that it cannot make series without end.
@@ -52,7 +60,7 @@ internal sealed class SidecarMetrics : IDisposable
         _bytes = _meter.CreateCounter<long>("superserve.sidecar.connection.bytes", "By", "Bytes of the sandbox's connections, by direction (sent, received) and verdict.");
         _open = _meter.CreateUpDownCounter<long>("superserve.sidecar.connections.open", description: "Connections of the sandbox that are open.");
         _minted = _meter.CreateCounter<long>("superserve.sidecar.certificates.minted", description: "Certificates minted for intercepted hosts.");
-        _dropped = _meter.CreateCounter<long>("superserve.sidecar.events.dropped", description: "Events that could not be kept, by kind.");
+        _dropped = _meter.CreateCounter<long>("superserve.sidecar.events.dropped", description: "Events that are lost, by kind and reason (full: there was no room, unwritten: the end came first, refused: the audit service takes it for invalid).");
         _packets = _meter.CreateCounter<long>("superserve.sidecar.packets.dropped", description: "Packets of the sandbox that were neither TCP nor DNS and were blocked, by protocol; a lower bound.");
         _scrubbed = _meter.CreateCounter<long>("superserve.sidecar.responses.scrubbed", description: "Answers in which a credential was replaced by its stand-in.");
         _rejected = _meter.CreateCounter<long>("superserve.sidecar.configurations.rejected", description: "Changed configurations that were not used because of a mistake in them.");
@@ -61,9 +69,7 @@ internal sealed class SidecarMetrics : IDisposable
         _meter.CreateObservableGauge("superserve.sidecar.snapshot.age", () => _snapshot is { } snapshot ? (_time.GetUtcNow() - snapshot.CreatedAt).TotalSeconds : 0, "s", "How long the snapshot has been in force.");
 
         // A series that does not exist cannot be alerted on: all kinds of lost events count from zero.
-        _dropped.Add(0, new KeyValuePair<string, object?>("kind", "request"));
-        _dropped.Add(0, new KeyValuePair<string, object?>("kind", "connection"));
-        _dropped.Add(0, new KeyValuePair<string, object?>("kind", "dns"));
+        foreach (string kind in (string[])["request", "connection", "dns"]) Dropped(0, kind, DropReason.Full);
         _rejected.Add(0);
         _minted.Add(0);
         _scrubbed.Add(0);
@@ -79,7 +85,7 @@ internal sealed class SidecarMetrics : IDisposable
 
     public void CertificateMinted() => _minted.Add(1);
 
-    public void EventDropped(string kind) => _dropped.Add(1, new KeyValuePair<string, object?>("kind", kind));
+    public void EventDropped(string kind, string reason) => Dropped(1, kind, reason);
 
     /// <summary>Packets that the rules of the pod's network blocked; a lower bound.</summary>
     public void PacketsDropped(string protocol, long packets) => _packets.Add(packets, new KeyValuePair<string, object?>("protocol", protocol));
@@ -116,6 +122,8 @@ internal sealed class SidecarMetrics : IDisposable
     /// <summary>A DNS query was answered, with one of the codes that the sidecar gives.</summary>
     public void NameLookedUp(ConnectionVerdict verdict, string response) =>
         _queries.Add(1, Label(verdict), new KeyValuePair<string, object?>("response", response));
+
+    private void Dropped(long count, string kind, string reason) => _dropped.Add(count, new KeyValuePair<string, object?>("kind", kind), new KeyValuePair<string, object?>("reason", reason));
 
     private static KeyValuePair<string, object?> Label(ConnectionVerdict verdict) => new("verdict", verdict switch
     {

@@ -615,7 +615,7 @@ internal sealed partial class DataPath(
         }
 
         if (decision.Refusal is not null) return decision.Refusal;
-        if (decision.Plan is not null && !(exchange.IsAudited = log.TryReserve(snapshot.Audit)))
+        if (decision.Plan is not null && !log.TryBegin(exchange))
         {
             return new Refusal(RefusalReason.AuditUnavailable,
                 "The audit log takes no events, and this sandbox may use no credential without one. Try again later; if it stays so, tell the owner of the sandbox.", decision.Plan.Secrets[0]);

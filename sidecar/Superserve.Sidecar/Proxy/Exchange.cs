@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Immutable;
 using Superserve.Core.Authentication;
+using Superserve.Core.Events;
 using Superserve.Core.Hosts;
 using Superserve.Core.Network;
 using Superserve.Core.Snapshots;
@@ -64,8 +65,10 @@ internal sealed class Exchange(SandboxConnection connection, Snapshot snapshot, 
 
     public int? UpstreamStatus { get; set; }
 
-    /// <summary>The event log keeps a place for this exchange's event.</summary>
-    public bool IsAudited { get; set; }
+    /// <summary>The event of a request that goes on with a credential, as far as it was known then; its place in the log is beside it.</summary>
+    public RequestEvent? Begun { get; set; }
+
+    public int Place { get; set; }
 
     /// <summary>The exchange broke off after the answer had begun, or the client left.</summary>
     public bool IsAborted { get; set; }

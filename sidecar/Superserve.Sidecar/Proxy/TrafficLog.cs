@@ -13,7 +13,7 @@ using Superserve.Sidecar.Metrics;
 namespace Superserve.Sidecar.Proxy;
 
 /// <summary>Step 10 of the data path: what became of each connection and request, as events, metrics and lines of the debug log.</summary>
-internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog events, SidecarMetrics metrics, TimeProvider time, ILogger<TrafficLog> logger) : IDroppedTrafficSink
+internal sealed partial class TrafficLog(ISnapshotSource snapshots, IEventSink events, SidecarMetrics metrics, TimeProvider time, ILogger<TrafficLog> logger) : IDroppedTrafficSink
 {
     private const string NotCaptured = "neither TCP nor DNS";
 
@@ -51,8 +51,14 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
         });
     }
 
-    /// <summary>Whether a request that uses a secret may go on; <see cref="EventLog.TryReserve"/>.</summary>
-    public bool TryReserve(AuditMode audit) => events.TryReserve(audit);
+    /// <summary>Whether a request that uses a secret may go on: its event has a place, or the audit is not required.</summary>
+    public bool TryBegin(Exchange exchange)
+    {
+        RequestEvent begun = Event(exchange);
+        if (!events.TryBegin(begun, exchange.Snapshot.Audit, out int place)) return false;
+        (exchange.Begun, exchange.Place) = (begun, place);
+        return true;
+    }
 
     /// <summary>Step 10 for a connection.</summary>
     private void Record(SandboxConnection connection, Snapshot snapshot) => Record(
@@ -63,14 +69,8 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
     private void RecordProxied(Exchange exchange)
     {
         if (exchange.Destination.Host is null) return;
-        ConnectionVerdict verdict = exchange.Refusal?.Reason.StatusCode() switch
-        {
-            null => ConnectionVerdict.Allowed,
-            403 or 421 or 503 => ConnectionVerdict.Blocked,
-            _ => ConnectionVerdict.Failed,
-        };
         Record(exchange.Snapshot, exchange.StartedAt, exchange.Destination.Host, exchange.Destination.Port, null, Handling.Http,
-            verdict, exchange.Network, exchange.Refusal?.Reason, exchange.BytesSent, exchange.BytesReceived);
+            Verdict(exchange.Refusal?.Reason), exchange.Network, exchange.Refusal?.Reason, exchange.BytesSent, exchange.BytesReceived);
     }
 
     private void Record(
@@ -137,7 +137,25 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
         foreach (BoundSecret secret in secrets) metrics.Swapped(secret, exchange.Destination.Host ?? "", exchange.Destination.Port, reason);
         // What used no secret and was not refused is in the network log by its connection.
         if (secrets.IsEmpty && reason is null) return;
-        events.Add(new RequestEvent
+        RequestEvent request = (exchange.Begun ?? Event(exchange)) with
+        {
+            Status = exchange.Status,
+            UpstreamStatus = exchange.UpstreamStatus,
+            DurationMilliseconds = duration.TotalMilliseconds,
+            BytesSent = exchange.BytesSent,
+            BytesReceived = exchange.BytesReceived,
+            Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
+            Verdict = reason is null && exchange.IsAborted ? ConnectionVerdict.Failed : Verdict(reason),
+        };
+        if (exchange.Begun is null) events.Add(request);
+        else events.Complete(exchange.Place, request);
+    }
+
+    /// <summary>A request's event as far as its head says it.</summary>
+    private static RequestEvent Event(Exchange exchange)
+    {
+        ImmutableArray<BoundSecret> secrets = exchange.Secrets;
+        return new RequestEvent
         {
             Time = exchange.Time,
             Sandbox = exchange.Snapshot.Sandbox,
@@ -147,16 +165,21 @@ internal sealed partial class TrafficLog(ISnapshotSource snapshots, EventLog eve
             Host = exchange.Snapshot.Redact(exchange.Destination.Host ?? "", HostName.MaxLength),
             Port = exchange.Destination.Port,
             Path = exchange.Snapshot.Redact(Superserve.Core.Requests.RequestPath.OfTarget(exchange.Target).ToString(), 1024),
-            Status = exchange.Status,
-            UpstreamStatus = exchange.UpstreamStatus,
-            DurationMilliseconds = duration.TotalMilliseconds,
-            BytesSent = exchange.BytesSent,
-            BytesReceived = exchange.BytesReceived,
             Protocol = exchange.Protocol,
-            Error = reason?.WireName() ?? (exchange.IsAborted ? "aborted" : null),
-        });
-        if (exchange.IsAudited) events.Release(exchange.Snapshot.Audit);
+            Status = 0,
+            DurationMilliseconds = 0,
+            BytesSent = 0,
+            BytesReceived = 0,
+            Verdict = ConnectionVerdict.Allowed,
+        };
     }
+
+    private static ConnectionVerdict Verdict(RefusalReason? reason) => reason?.StatusCode() switch
+    {
+        null => ConnectionVerdict.Allowed,
+        502 or 504 => ConnectionVerdict.Failed,
+        _ => ConnectionVerdict.Blocked,
+    };
 
     private static string? Joined(ImmutableArray<BoundSecret> secrets, Func<BoundSecret, string> name) => secrets.Length switch
     {

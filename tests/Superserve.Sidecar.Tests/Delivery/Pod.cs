@@ -47,6 +47,9 @@ internal sealed class Pod : IAsyncDisposable
 
     public bool KeepsEvents { get; init; } = true;
 
+    /// <summary>Where events go, in place of the file; null for the file.</summary>
+    public int? AuditPort { get; init; }
+
     public TestOperator? Operator { get; private set; }
 
     public TestSidecar Sidecar { get; private set; } = null!;
@@ -56,8 +59,8 @@ internal sealed class Pod : IAsyncDisposable
     public string StateDirectory => Path.Combine(Setup.Directory, "state");
 
     /// <summary>Time stands still until the test moves it.</summary>
-    public static Pod WithFakeTime(Func<DeliveryOptions, DeliveryOptions>? change = null) =>
-        new() { Time = new FakeTimeProvider(TimeProvider.System.GetUtcNow()), Change = change ?? (options => options) };
+    public static Pod WithFakeTime(Func<DeliveryOptions, DeliveryOptions>? change = null, int? auditPort = null) =>
+        new() { Time = new FakeTimeProvider(TimeProvider.System.GetUtcNow()), Change = change ?? (options => options), AuditPort = auditPort };
 
     /// <summary>Starts the operator and the sidecar, and waits for the stream.</summary>
     public async Task<OperatorCall> StartAsync()
@@ -89,8 +92,8 @@ internal sealed class Pod : IAsyncDisposable
         _logs.Add(Sidecar.Log);
     }
 
-    public Task<RawResponse> AskAsync(string host = Host, string? standIn = StandIn) =>
-        Sidecar.ExchangeAsync(host, $"GET / HTTP/1.1\r\nHost: {host}\r\n{(standIn is null ? "" : $"Authorization: Bearer {standIn}\r\n")}\r\n");
+    public Task<RawResponse> AskAsync(string host = Host, string? standIn = StandIn, string path = "/") =>
+        Sidecar.ExchangeAsync(host, $"GET {path} HTTP/1.1\r\nHost: {host}\r\n{(standIn is null ? "" : $"Authorization: Bearer {standIn}\r\n")}\r\n");
 
     /// <summary>What a CONNECT is answered, as a refused destination is.</summary>
     public async Task<RawResponse> ConnectAsync(string host)
@@ -143,7 +146,8 @@ internal sealed class Pod : IAsyncDisposable
             Sandbox = Identity.ToString(),
             StateDirectory = StateDirectory,
             ListensOnBothLoopbacks = true,
-            EventsFile = KeepsEvents ? file.Options.EventsFile : null,
+            AuditService = AuditPort is { } port ? new Authority("localhost", null, port) : null,
+            EventsFile = KeepsEvents && AuditPort is null ? file.Options.EventsFile : null,
         };
         DeliveryOptions delivery = new() { Host = "localhost", Port = OperatorPort, Authorities = TestAuthority.Pem, TokenFile = TokenFile, Sandbox = Identity };
         return OperatorSidecar.Build(sidecar, Change(delivery), LogLevel.Trace, Time);

@@ -33,7 +33,7 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
     private readonly MeterListener _listener = new();
     private readonly List<string> _counted = [];
     private readonly EventLog _events;
-    private readonly LookUpLog _log;
+    private readonly RepeatedRefusals _log;
     private readonly SidecarMetrics _metrics;
     private readonly DnsServer _server;
 
@@ -61,7 +61,7 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
         _listener.Start();
         _metrics = new SidecarMetrics(_services.GetRequiredService<IMeterFactory>(), Time);
         _events = new EventLog(Options, _metrics, TimeProvider.System, NullLogger<EventLog>.Instance);
-        _log = new LookUpLog(_events, Time);
+        _log = new RepeatedRefusals(_events, Time);
         Memory = new NameMemory(Time);
         Resolver = new Resolver(new ResolverFile(Options), new EgressSockets(Options), Time);
         _server = Server();
@@ -104,7 +104,7 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
 
     /// <summary>One more server on the same port.</summary>
     public DnsServer Server() =>
-        new(new DnsQueries(this, Resolver, Memory, _log, Options, _metrics, Time), _log, Options, _metrics, Time, NullLogger<DnsServer>.Instance);
+        new(new DnsQueries(this, Resolver, Memory, _log, Options, _metrics, Time), Options, _metrics, Time, NullLogger<DnsServer>.Instance);
 
     public Task<WireMessage> AskAsync(string name, int type = DnsWire.A) => AskAsync(DnsWire.Query(name, type));
 
@@ -139,6 +139,7 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
     public async Task<IReadOnlyList<JsonElement>> EndAsync()
     {
         await _server.StopAsync(CancellationToken.None);
+        await _log.StopAsync(CancellationToken.None);
         await _events.StopAsync(CancellationToken.None);
         return [.. File.ReadAllLines(Options.EventsFile!).Select(line => JsonDocument.Parse(line).RootElement)];
     }
@@ -146,6 +147,7 @@ internal sealed class DnsPod : ISnapshotSource, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _server.StopAsync(CancellationToken.None);
+        await _log.StopAsync(CancellationToken.None);
         await _events.StopAsync(CancellationToken.None);
         _server.Dispose();
         _log.Dispose();

@@ -50,6 +50,7 @@ internal sealed class RawService : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_end.IsCancellationRequested) return;
         await _end.CancelAsync();
         _listener.Stop();
         _certificate?.Dispose();
