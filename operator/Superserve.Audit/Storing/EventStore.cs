@@ -93,7 +93,7 @@ internal abstract class EventStore : IAsyncDisposable
     public async Task<IReadOnlyList<StoredBatch>> WriteAsync(IReadOnlyList<TakenBatch> group)
     {
         await using Lease lease = await WritingAsync();
-        await using DbTransaction transaction = await lease.Connection.BeginTransactionAsync();
+        await using DbTransaction transaction = await BeginAsync(lease.Connection);
         Dictionary<Numbering, Position> positions = await LockPositionsAsync(lease.Connection, InOrder(group.Select(batch => batch.Numbering)));
         List<(NewRow Row, int Batch)> rows = [];
         List<(long Position, long Overflowed)> outcomes = [];
@@ -224,6 +224,9 @@ internal abstract class EventStore : IAsyncDisposable
     /// <summary>A connection that nobody else writes with, until it is given back.</summary>
     protected abstract ValueTask<Lease> WritingAsync();
 
+    /// <summary>Begins a transaction that writes.</summary>
+    protected virtual async ValueTask<DbTransaction> BeginAsync(DbConnection connection) => await connection.BeginTransactionAsync();
+
     /// <summary>A connection to read with.</summary>
     protected abstract ValueTask<DbConnection> ReadingAsync(CancellationToken cancellationToken);
 
@@ -314,7 +317,7 @@ internal abstract class EventStore : IAsyncDisposable
     private async Task<int> DeleteAsync(Log log, string which, params (string Name, object Value)[] parameters)
     {
         await using Lease lease = await WritingAsync();
-        await using DbTransaction transaction = await lease.Connection.BeginTransactionAsync();
+        await using DbTransaction transaction = await BeginAsync(lease.Connection);
         List<long> ids = [];
         List<(UseKeys, short, long, long)> uses = [];
         await using (DbCommand command = Command(lease.Connection, which, parameters))

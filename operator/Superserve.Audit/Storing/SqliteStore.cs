@@ -23,6 +23,7 @@ internal sealed class SqliteStore : EventStore
     private readonly SemaphoreSlim _reading = new(4, 4);
     private readonly Dictionary<string, SqliteCommand> _prepared = [];
     private SqliteConnection? _writer;
+    private SqliteTransaction? _transaction;
 
     public SqliteStore(string file, long maxBytes, TimeProvider time, IReadOnlyList<string>? migrations = null)
     {
@@ -79,6 +80,9 @@ internal sealed class SqliteStore : EventStore
             _writing.Release();
         });
     }
+
+    /// <inheritdoc />
+    protected override ValueTask<DbTransaction> BeginAsync(DbConnection connection) => new(_transaction = _writer!.BeginTransaction(deferred: false));
 
     /// <inheritdoc />
     protected override async ValueTask<DbConnection> ReadingAsync(CancellationToken cancellationToken)
@@ -227,6 +231,7 @@ internal sealed class SqliteStore : EventStore
             _prepared.Add(text, command);
         }
 
+        command.Transaction = _transaction;
         for (int i = 0; i < values.Length; i++) command.Parameters[i].Value = values[i];
         return command;
     }
