@@ -2,7 +2,6 @@ using System.Net;
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
-using OpenTelemetry.Metrics;
 using Superserve.Core.Providers;
 using Superserve.Kubernetes;
 using Superserve.Kubernetes.Api;
@@ -36,25 +35,13 @@ internal static class OperatorHost
     /// <exception cref="UsageException">The options cannot be used.</exception>
     public static WebApplication Build(OperatorOptions options, string? kubeconfig, LogLevel logLevel)
     {
-        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Logging.SetMinimumLevel(logLevel);
-        // Only what this project logs: libraries quote requests, which hold what nobody should read.
-        builder.Logging.AddFilter((category, level) => category?.StartsWith("Superserve.", StringComparison.Ordinal) == true && level >= logLevel);
-        builder.Logging.AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss'Z' ";
-            console.UseUtcTimestamp = true;
-        });
+        WebApplicationBuilder builder = HostParts.NewBuilder(logLevel);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel((_, kestrel) => Listen(kestrel, options));
-        builder.Services.AddRoutingCore();
 
         TimeProvider time = TimeProvider.System;
         IServiceCollection services = builder.Services;
-        services.AddSingleton<IHostLifetime, CommandLifetime>();
         services.AddSingleton(time);
         services.AddSingleton(options);
-        services.AddMetrics();
         services.AddSingleton<KubernetesMetrics>();
         services.AddSingleton<OperatorMetrics>();
         services.AddSingleton(OptionsReader.ReadProviders(options.ProvidersFile));
@@ -89,12 +76,8 @@ internal static class OperatorHost
         services.AddHostedService(provider => ActivatorUtilities.CreateInstance<Leader>(provider));
 
         services.AddSingleton<Readiness>();
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(KubernetesMetrics.MeterName, OperatorMetrics.MeterName, "System.Runtime").AddPrometheusExporter(exporter =>
-        {
-            exporter.ScrapeResponseCacheDurationMilliseconds = 0;
-            exporter.ScopeInfoEnabled = false;
-            exporter.TargetInfoEnabled = false;
-        }));
+        services.AddSingleton<IReadiness>(provider => provider.GetRequiredService<Readiness>());
+        services.AddMetricsExport(KubernetesMetrics.MeterName, OperatorMetrics.MeterName);
 
         WebApplication app = builder.Build();
         Map(app, options);
@@ -183,13 +166,5 @@ internal static class OperatorHost
                 branch.UseRouting();
                 branch.UseEndpoints(map);
             });
-    }
-
-    /// <summary>The command waits for signals; the host's own lifetime would stop at once, without draining.</summary>
-    private sealed class CommandLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

@@ -14,7 +14,8 @@ public sealed class ReferenceTests
         ["Superserve.Protocol"] = ["Superserve.Core"],
         ["Superserve.Sidecar"] = ["Superserve.Core", "Superserve.Protocol"],
         ["Superserve.Kubernetes"] = [],
-        ["Superserve.Operator"] = ["Superserve.Core", "Superserve.Protocol", "Superserve.Kubernetes"],
+        ["Superserve.Audit"] = ["Superserve.Core", "Superserve.Protocol"],
+        ["Superserve.Operator"] = ["Superserve.Core", "Superserve.Protocol", "Superserve.Kubernetes", "Superserve.Audit"],
         ["Superserve.Cli"] = ["Superserve.Core"],
     };
 

@@ -8,7 +8,11 @@ using Superserve.Operator.Bindings;
 namespace Superserve.Operator.Delivery;
 
 /// <summary>Which pod a token proves its bearer to be, and until when.</summary>
-internal sealed record ProvenPod(ObjectKey Pod, string Uid, DateTimeOffset Until);
+internal sealed record ProvenPod(ObjectKey Pod, string Uid, DateTimeOffset Until)
+{
+    /// <summary>The service account that the pod runs as, in the pod's namespace.</summary>
+    public string ServiceAccount { get; init; } = "";
+}
 
 /// <summary>Asks the API server about tokens, a bounded number at a time.</summary>
 internal sealed partial class TokenReviewer(KubernetesConnection connection, DeliveryLimits limits, ILogger<TokenReviewer> logger) : IDisposable
@@ -28,9 +32,9 @@ internal sealed partial class TokenReviewer(KubernetesConnection connection, Del
         V1TokenReviewStatus? status = (await AskAsync(token, cancellationToken)).Status;
         // A server that ignores audiences says nothing of them, and would let a token for the API server itself pass.
         if (status?.Authenticated != true || status.Audiences?.Contains(Marks.TokenAudience) != true) throw new EndingException(Ending.TokenRefused);
-        if (status.User?.Username?.Split(':') is not ["system", "serviceaccount", { Length: > 0 } ns, _]
+        if (status.User?.Username?.Split(':') is not ["system", "serviceaccount", { Length: > 0 } ns, var account]
             || Only(status.User, PodName) is not { } name || Only(status.User, PodUid) is not { } uid) throw new EndingException(Ending.TokenOfNoPod);
-        return new ProvenPod(new ObjectKey(ns, name), uid, until);
+        return new ProvenPod(new ObjectKey(ns, name), uid, until) { ServiceAccount = account };
     }
 
     public void Dispose() => _places.Dispose();

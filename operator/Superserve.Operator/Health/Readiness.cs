@@ -4,14 +4,14 @@ using Superserve.Operator.Cluster;
 namespace Superserve.Operator.Health;
 
 /// <summary>Whether this replica can answer: it knows the cluster, has a certificate and the key, and was not told to end.</summary>
-public sealed class Readiness(ClusterCache cluster, ServingCertificates certificates, StandInKey key)
+public sealed class Readiness(ClusterCache cluster, ServingCertificates certificates, StandInKey key) : IReadiness
 {
     private volatile bool _isDraining;
 
     /// <summary>From now on new requests go to the other replicas.</summary>
     public void Drain() => _isDraining = true;
 
-    /// <summary>What is not ready, one line each, with what to do about it.</summary>
+    /// <inheritdoc />
     public IReadOnlyList<string> Problems
     {
         get

@@ -10,6 +10,9 @@ public enum TlsPort
 
     /// <summary>Delivery.</summary>
     Delivery,
+
+    /// <summary>Events, and questions about them: the audit service's.</summary>
+    Audit,
 }
 
 /// <summary>What the operator counts beside its runtime. Labels come from enumerations, never from objects.</summary>
@@ -32,7 +35,7 @@ public sealed class OperatorMetrics : IDisposable
         _meter = meters.Create(MeterName);
         _admissions = _meter.CreateCounter<long>("superserve.admission.requests", description: "Admission requests, by webhook and outcome (allowed, denied, error).");
         _admissionTime = _meter.CreateHistogram("superserve.admission.duration", "s", "How long an admission takes, by webhook.", advice: AdmissionBuckets);
-        _connectionsRefused = _meter.CreateCounter<long>("superserve.connections.refused", description: "Connections that were cut since their address had too many, by port (webhook, delivery).");
+        _connectionsRefused = _meter.CreateCounter<long>("superserve.connections.refused", description: "Connections that were cut since their address had too many, by port (webhook, delivery, audit).");
     }
 
     /// <summary>An admission request was answered.</summary>
@@ -44,7 +47,7 @@ public sealed class OperatorMetrics : IDisposable
 
     /// <summary>A connection was cut: its address has as many as it may have.</summary>
     public void ConnectionRefused(TlsPort port) =>
-        _connectionsRefused.Add(1, new KeyValuePair<string, object?>("port", port == TlsPort.Webhook ? "webhook" : "delivery"));
+        _connectionsRefused.Add(1, new KeyValuePair<string, object?>("port", port switch { TlsPort.Webhook => "webhook", TlsPort.Delivery => "delivery", _ => "audit" }));
 
     /// <inheritdoc />
     public void Dispose() => _meter.Dispose();
