@@ -117,6 +117,23 @@ public sealed class AuditTests(TestCluster cluster)
     }
 
     [Fact]
+    public async Task Status_shows_when_a_secret_was_last_used_and_how_often()
+    {
+        await using TestNamespace ns = await cluster.NewNamespaceAsync();
+        await ns.CredentialAsync("credentials", "token", "the-credential");
+        await ns.SecretAsync("service");
+        await ns.PodAsync("agent-0", "agent");
+        RequestRecord used = Request(TimeSpan.FromMinutes(3), "service", "/"), refused = Request(TimeSpan.FromMinutes(1), "service", "/");
+        refused.Verdict = Verdict.Blocked;
+        await cluster.Audit.RecordAsync(ns, "agent-0", [Request(TimeSpan.FromMinutes(9), "service", "/"), used, refused]);
+        JsonNode? status = null;
+        await Wait.UntilAsync(() => $"status shows the use; it is {status}", async () => (status = (await ns.GetAsync("ssec", "service"))["status"])?["lastUsedAt"] is not null);
+        Assert.Equal(DateTimeOffset.UnixEpoch.AddSeconds(used.Time / 1_000_000), (DateTimeOffset)status!["lastUsedAt"]!);
+        Assert.Equal((2, 1, "Ready"), ((int)status["usedCount"]!, (int)status["refusedCount"]!, (string?)status["conditions"]![0]!["reason"]));
+        Assert.Matches("LAST USED.*\n.* 3m", await ns.RunAsync("get", "ssec", "service"));
+    }
+
+    [Fact]
     public async Task A_namespace_with_rows_goes()
     {
         TestNamespace ns = await FilledAsync();

@@ -34,8 +34,8 @@ internal sealed class FakeAuditService : AuditService.AuditServiceBase, IAsyncDi
     /// <summary>What the next calls fail with; null for none.</summary>
     public RpcException? Failure { get; set; }
 
-    /// <summary>What usage is answered with.</summary>
-    public UsageReply Used { get; set; } = new();
+    /// <summary>What usage is answered with; null for what the rows say.</summary>
+    public UsageReply? Used { get; set; }
 
     /// <summary>What usage was asked since.</summary>
     public ConcurrentQueue<long> UsageAsked { get; } = new();
@@ -110,7 +110,27 @@ internal sealed class FakeAuditService : AuditService.AuditServiceBase, IAsyncDi
     public override Task<UsageReply> Usage(UsageRequest request, ServerCallContext context)
     {
         UsageAsked.Enqueue(request.Since);
-        return Failure is null ? Task.FromResult(Used) : throw Failure;
+        if (Failure is not null) throw Failure;
+        lock (_gate) return Task.FromResult(Used ?? OfRows());
+    }
+
+    private UsageReply OfRows()
+    {
+        UsageReply reply = new() { AsOf = 1 };
+        foreach (IGrouping<(string Namespace, string Secret), (string Namespace, string Secret, RequestRecord Record)> rows in _requests.SelectMany(row => row.Record.Uses.Select(use => (row.Origin.Namespace, use.Secret, row.Record))).GroupBy(row => (row.Namespace, row.Secret)))
+        {
+            RequestRecord[] used = [.. rows.Select(row => row.Record).Where(record => record.Verdict == Verdict.Allowed)];
+            reply.Secrets.Add(new SecretUsage
+            {
+                Namespace = rows.Key.Namespace,
+                Secret = rows.Key.Secret,
+                LastUsed = used.Select(record => record.Time).DefaultIfEmpty().Max(),
+                Used = (ulong)used.Length,
+                Refused = (ulong)(rows.Count() - used.Length),
+            });
+        }
+
+        return reply;
     }
 
     private static ByteString Page<T>(
