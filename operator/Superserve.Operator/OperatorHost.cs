@@ -9,6 +9,7 @@ using Superserve.Kubernetes.Leadership;
 using Superserve.Kubernetes.Writing;
 using Superserve.Operator.Admission;
 using Superserve.Operator.Admission.Pods;
+using Superserve.Operator.AuditApi;
 using Superserve.Operator.Bindings;
 using Superserve.Operator.Certificates;
 using Superserve.Operator.Cluster;
@@ -61,6 +62,8 @@ internal static class OperatorHost
         services.AddSingleton<IStandInKey>(provider => provider.GetRequiredService<StandInKey>());
         services.AddSingleton<IDeliveryTrust>(provider => provider.GetRequiredService<ServingCertificates>());
         services.AddDelivery(Environment.MachineName);
+        services.AddSingleton<SecretUses>();
+        if (options.AuditAddress is not null) services.AddAuditApi();
 
         services.AddSingleton(provider => ActivatorUtilities.CreateInstance<EventRecorder>(provider, "superserve.ai/operator", Environment.MachineName));
         services.AddSingleton(provider => new Applier(provider.GetRequiredService<KubernetesConnection>(), ClusterCache.StatusManager));
@@ -122,6 +125,8 @@ internal static class OperatorHost
         kestrel.Limits.MaxConcurrentConnections = kestrel.ApplicationServices.GetRequiredService<DeliveryLimits>().Connections + 4096;
         // Thousands of connections, each with one call: nothing to compress against.
         kestrel.Limits.Http2.HeaderTableSize = 0;
+        // The API server says each of a user's groups in a line of its own; the bound on the head's size stays.
+        kestrel.Limits.MaxRequestHeaderCount = 1000;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         kestrel.Limits.MaxRequestBodySize = AdmissionEndpoints.MaxBodyBytes;
         ServingCertificates certificates = kestrel.ApplicationServices.GetRequiredService<ServingCertificates>();
@@ -131,6 +136,7 @@ internal static class OperatorHost
             listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = certificates.OnConnection });
         });
         On(options.DeliveryPort, listen => listen.UseDelivery(certificates.OnConnection));
+        if (options.AuditAddress is not null) On(options.AuditApiPort, listen => listen.UseAuditApi(certificates.OnConnection));
         On(options.HealthPort);
         On(options.MetricsPort);
 
@@ -156,6 +162,8 @@ internal static class OperatorHost
             admission.Map(routes, PodAdmission.ValidatePath, pods.Validating);
         });
         OnPort(options.DeliveryPort, routes => routes.MapDelivery());
+        if (options.AuditAddress is not null)
+            app.MapWhen(context => context.Connection.LocalPort == options.AuditApiPort, branch => branch.Run(app.Services.GetRequiredService<AuditApiEndpoint>().HandleAsync));
         OnPort(options.HealthPort, routes => routes.MapHealth());
         app.MapWhen(context => context.Connection.LocalPort == options.MetricsPort, branch => branch.UseOpenTelemetryPrometheusScrapingEndpoint("/metrics"));
 

@@ -47,6 +47,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     {
         _options = options;
         _store = new ObjectStore(options.HistoryLimit);
+        Services = new ServiceRoutes(_store);
         RbacAuthorizer authorizer = new(_store);
         _store.Committed += new CustomResourceDefinitions(_store, _registry, options.Time).OnChange;
         _store.Committed += new NamespaceContents(_store, _certificates.AuthorityPem, options.Time).OnChange;
@@ -92,7 +93,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     public RequestLog Requests { get; } = new();
 
     /// <summary>Where the services are that webhook configurations and APIServices name.</summary>
-    public ServiceRoutes Services { get; } = new();
+    public ServiceRoutes Services { get; }
 
     /// <summary>The revision of the latest change.</summary>
     public long Revision => _store.Revision;

@@ -29,6 +29,8 @@ public sealed class ChartTests(TestCluster cluster)
         "webhook.url=https://192.0.2.1:16443",
         "coreSecrets.clusterWide=false,coreSecrets.namespaces={agents},coreSecrets.names.builds={npm}",
         "crds.enabled=false,podLabels.team=a,podAnnotations.note=b,imagePullSecrets[0].name=registry,priorityClassName=high",
+        "audit.enabled=false",
+        "audit.mode=Required,audit.replicas=3,audit.postgres.secretName=database,audit.aggregateToView=true,audit.stdout=true,audit.otlp.endpoint=http://collector:4317",
     ];
 
     [Fact]
@@ -119,7 +121,7 @@ public sealed class ChartTests(TestCluster cluster)
         // A create cannot be limited to a name; everything else is.
         Assert.All(CoreSecretRules(OfKind(rendered, "Role")), rule =>
         {
-            if (Strings(rule["verbs"]) is not ["create"]) Assert.Equal(["superserve-ca", "superserve-stand-in-key"], Strings(rule["resourceNames"]));
+            if (Strings(rule["verbs"]) is not ["create"]) Assert.Equal(["superserve-ca", "superserve-stand-in-key", "superserve-audit-serving"], Strings(rule["resourceNames"]));
         });
     }
 
@@ -142,15 +144,20 @@ public sealed class ChartTests(TestCluster cluster)
             JsonObject binding = Assert.Single(OfKind(rendered, "RoleBinding"), binding => (string?)binding["metadata"]!["namespace"] == inNamespace);
             Assert.Equal(("Role", name), ((string?)binding["roleRef"]!["kind"], (string?)binding["roleRef"]!["name"]));
             JsonNode subject = Assert.Single(binding["subjects"]!.AsArray())!;
-            JsonObject account = Assert.Single(OfKind(rendered, "ServiceAccount"));
+            JsonObject account = Named(OfKind(rendered, "ServiceAccount"), "superserve-operator");
             Assert.Equal(((string?)account["metadata"]!["name"], OwnNamespace), ((string?)subject["name"], (string?)subject["namespace"]));
         }
     }
 
-    [Fact]
-    public async Task The_operators_pods_meet_Pod_Security_restricted()
+    [Theory]
+    [InlineData("superserve-operator", "replicas=2")]
+    [InlineData("superserve-operator", "certManager.enabled=true,certManager.issuerRef.name=internal")]
+    [InlineData("superserve-audit", "replicas=2")]
+    [InlineData("superserve-audit", "audit.persistence.enabled=false")]
+    [InlineData("superserve-audit", "audit.postgres.secretName=database")]
+    public async Task Its_pods_meet_Pod_Security_restricted(string deployment, string values)
     {
-        JsonNode pod = await OperatorPodAsync();
+        JsonNode pod = await PodAsync(deployment, values);
         foreach (string field in (string[])["hostNetwork", "hostPID", "hostIPC"]) Assert.Null(pod[field]);
         JsonNode context = pod["securityContext"]!;
         Assert.True((bool)context["runAsNonRoot"]!);
@@ -246,14 +253,134 @@ public sealed class ChartTests(TestCluster cluster)
     public async Task A_change_of_the_options_restarts_the_operator() =>
         Assert.NotEqual(await ChecksumAsync(), await ChecksumAsync("clusterDomain=example.org"));
 
-    private static async Task<string> ChecksumAsync(params string[] values) =>
-        (string)Assert.Single(OfKind(await RenderAsync(values), "Deployment"))["spec"]!["template"]!["metadata"]!["annotations"]!["checksum/config"]!;
+    [Fact]
+    public async Task The_audit_service_is_told_where_it_keeps_what_and_for_how_long()
+    {
+        JsonNode options = JsonNode.Parse(await ConfigAsync("audit.json", "audit.retention.days=7", "audit.retention.size=20Gi"))!;
+        Assert.Equal((7, 20L << 30, "superserve-operator", OwnNamespace), ((int)options["retentionDays"]!, (long)options["maxBytes"]!, (string?)options["operatorServiceAccount"], (string?)options["namespace"]));
+        JsonNode pod = await PodAsync("superserve-audit");
+        JsonArray mounts = Assert.Single(Containers(pod))["volumeMounts"]!.AsArray();
+        Assert.StartsWith((string)Mount("data")["mountPath"]!, (string)options["sqliteFile"]!, StringComparison.Ordinal);
+        Assert.Equal((string?)options["certificateDirectory"], (string?)Mount("serving")["mountPath"]);
+        Assert.Equal("superserve-audit-serving", (string?)Volume(pod, "serving")["secret"]!["secretName"]);
+        Assert.Equal("superserve-audit", (string?)Volume(pod, "data")["persistentVolumeClaim"]!["claimName"]);
+        // A writer alone: the old pod ends before the new one begins.
+        IReadOnlyList<JsonObject> rendered = await RenderAsync();
+        Assert.Equal("Recreate", (string?)Named(OfKind(rendered, "Deployment"), "superserve-audit")["spec"]!["strategy"]!["type"]);
+        JsonObject claim = Assert.Single(OfKind(rendered, "PersistentVolumeClaim"));
+        Assert.Equal("keep", (string?)claim["metadata"]!["annotations"]!["helm.sh/resource-policy"]);
 
-    private static async Task<JsonNode> OperatorPodAsync(params string[] values) =>
-        Assert.Single(OfKind(await RenderAsync(values), "Deployment"))["spec"]!["template"]!["spec"]!;
+        JsonNode Mount(string name) => Assert.Single(mounts, mount => (string?)mount!["name"] == name)!;
+    }
+
+    [Fact]
+    public async Task With_a_database_no_claim_is_made_and_replicas_roll()
+    {
+        string[] values = ["audit.replicas=3", "audit.postgres.secretName=database", "audit.postgres.key=url"];
+        IReadOnlyList<JsonObject> rendered = await RenderAsync(values);
+        Assert.Empty(OfKind(rendered, "PersistentVolumeClaim"));
+        JsonObject deployment = Named(OfKind(rendered, "Deployment"), "superserve-audit");
+        Assert.Equal((3, "RollingUpdate"), ((int)deployment["spec"]!["replicas"]!, (string?)deployment["spec"]!["strategy"]!["type"]));
+        JsonNode options = JsonNode.Parse(await ConfigAsync("audit.json", values))!;
+        Assert.Equal("/etc/superserve-postgres/url", (string?)options["postgresConnectionStringFile"]);
+        Assert.Null(options["sqliteFile"]);
+        Assert.Equal("database", (string?)Volume(deployment["spec"]!["template"]!["spec"]!, "postgres")["secret"]!["secretName"]);
+    }
+
+    [Theory]
+    [InlineData("audit.replicas=2", "SQLite has one writer")]
+    [InlineData("audit.mode=Sometimes", "BestEffort or Required")]
+    [InlineData("audit.retention.size=8", "Mi, Gi or Ti")]
+    [InlineData("certManager.enabled=true", "issuerRef")]
+    public async Task Values_that_cannot_be_are_refused_with_what_to_change(string values, string words)
+    {
+        Outcome outcome = await Tool.Helm.RunAsync("", new Dictionary<string, string>(), "template", Release, Repository.PathTo("charts/superserve"), "--set", values);
+        Assert.NotEqual(0, outcome.Status);
+        Assert.Contains(words, outcome.Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("audit.enabled=true", true)]
+    [InlineData("audit.enabled=false", false)]
+    public async Task The_audit_log_is_there_unless_values_say_otherwise(string values, bool isThere)
+    {
+        IReadOnlyList<JsonObject> rendered = await RenderAsync(values);
+        JsonNode options = JsonNode.Parse(await ConfigAsync("operator.json", values))!;
+        Assert.Equal(isThere ? $"superserve-audit.{OwnNamespace}.svc:16446" : null, (string?)options["auditAddress"]);
+        Assert.Equal((string?)options["auditAddress"], (string?)options["sidecar"]!["auditAddress"]);
+        // An APIService that nobody answers would keep every namespace of the cluster from going.
+        Assert.Equal(isThere, OfKind(rendered, "APIService").Count == 1);
+        Assert.Equal(isThere, rendered.Any(manifest => (string?)manifest["metadata"]!["name"] == "superserve-audit"));
+        Assert.Equal(isThere, rendered.Any(manifest => (string?)manifest["metadata"]!["namespace"] == "kube-system"));
+    }
+
+    [Fact]
+    public async Task The_API_server_finds_the_audit_log_at_the_operators_port_and_the_operator_has_a_token_for_the_audit_service()
+    {
+        string[] values = ["audit.apiPort=26445"];
+        IReadOnlyList<JsonObject> rendered = await RenderAsync(values);
+        JsonNode service = Assert.Single(OfKind(rendered, "APIService"))["spec"]!["service"]!;
+        Assert.Equal(("superserve-operator", 26445), ((string?)service["name"], (int)service["port"]!));
+        JsonNode port = Assert.Single(Named(OfKind(rendered, "Service"), "superserve-operator")["spec"]!["ports"]!.AsArray(), port => (int)port!["port"]! == 26445)!;
+        JsonObject container = Containers(await OperatorPodAsync(values)).Single();
+        Assert.Equal(26445, (int)Assert.Single(container["ports"]!.AsArray(), entry => (string?)entry!["name"] == (string?)port["targetPort"])!["containerPort"]!);
+        Assert.Equal(26445, (int)JsonNode.Parse(await ConfigAsync("operator.json", values))!["auditApiPort"]!);
+
+        JsonNode token = Volume(await OperatorPodAsync(), "audit-token")["projected"]!["sources"]![0]!["serviceAccountToken"]!;
+        Assert.Equal("superserve.ai", (string?)token["audience"]);
+        JsonNode mount = Assert.Single(container["volumeMounts"]!.AsArray(), mount => (string?)mount!["name"] == "audit-token")!;
+        Assert.Equal(new OperatorOptions().AuditTokenFile, $"{mount["mountPath"]}/{token["path"]}");
+    }
+
+    [Theory]
+    [InlineData("audit.aggregateToView=false", false)]
+    [InlineData("audit.aggregateToView=true", true)]
+    public async Task The_logs_are_read_by_whom_the_viewers_role_is_bound_to_and_by_viewers_where_a_value_says_so(string values, bool isAggregated)
+    {
+        JsonObject role = Named(OfKind(await RenderAsync(values), "ClusterRole"), "superserve-audit-viewer");
+        JsonObject rule = Assert.Single(Rules([role]));
+        Assert.Equal(["get", "list"], Strings(rule["verbs"]));
+        Assert.Equal(["secretrequests", "networkevents"], Strings(rule["resources"]));
+        Assert.Equal(isAggregated, role["metadata"]!["labels"]!["rbac.authorization.k8s.io/aggregate-to-view"] is not null);
+    }
+
+    [Fact]
+    public async Task The_audit_service_may_review_tokens_and_nothing_else()
+    {
+        IReadOnlyList<JsonObject> rendered = await RenderAsync();
+        JsonObject rule = Assert.Single(Rules([Named(OfKind(rendered, "ClusterRole"), "superserve-audit")]));
+        Assert.Equal(["tokenreviews"], Strings(rule["resources"]));
+        Assert.Equal(["create"], Strings(rule["verbs"]));
+        Assert.DoesNotContain(OfKind(rendered, "RoleBinding"), binding => (string?)binding["subjects"]![0]!["name"] == "superserve-audit");
+    }
+
+    [Fact]
+    public async Task With_cert_manager_certificates_and_CA_bundles_are_its_own()
+    {
+        string[] values = ["certManager.enabled=true", "certManager.issuerRef.kind=ClusterIssuer", "certManager.issuerRef.name=internal"];
+        IReadOnlyList<JsonObject> rendered = await RenderAsync(values);
+        List<JsonObject> certificates = OfKind(rendered, "Certificate");
+        Assert.Equal(["superserve-audit-serving", "superserve-serving"], certificates.Select(certificate => (string?)certificate["spec"]!["secretName"]).Order(StringComparer.Ordinal));
+        Assert.All(certificates, certificate => Assert.Contains($"{certificate["metadata"]!["name"]}.{OwnNamespace}.svc", Strings(certificate["spec"]!["dnsNames"])));
+        Assert.All(
+            OfKind(rendered, "APIService", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"),
+            manifest => Assert.Equal($"{OwnNamespace}/superserve-operator", (string?)manifest["metadata"]!["annotations"]!["cert-manager.io/inject-ca-from"]));
+        string directory = (string)JsonNode.Parse(await ConfigAsync("operator.json", values))!["certificateDirectory"]!;
+        Assert.Equal(directory, (string?)Assert.Single(Containers(await OperatorPodAsync(values)).Single()["volumeMounts"]!.AsArray(), mount => (string?)mount!["name"] == "serving")!["mountPath"]);
+    }
+
+    private static JsonNode Volume(JsonNode pod, string name) => Assert.Single(pod["volumes"]!.AsArray(), volume => (string?)volume!["name"] == name)!;
+
+    private static async Task<string> ChecksumAsync(params string[] values) =>
+        (string)Named(OfKind(await RenderAsync(values), "Deployment"), "superserve-operator")["spec"]!["template"]!["metadata"]!["annotations"]!["checksum/config"]!;
+
+    private static Task<JsonNode> OperatorPodAsync(params string[] values) => PodAsync("superserve-operator", values);
+
+    private static async Task<JsonNode> PodAsync(string deployment, params string[] values) =>
+        Named(OfKind(await RenderAsync(values), "Deployment"), deployment)["spec"]!["template"]!["spec"]!;
 
     private static async Task<string> ConfigAsync(string file, params string[] values) =>
-        (string)Assert.Single(OfKind(await RenderAsync(values), "ConfigMap"))["data"]![file]!;
+        (string)Assert.Single(OfKind(await RenderAsync(values), "ConfigMap").Select(config => config["data"]![file]), data => data is not null)!;
 
     private static async Task<IReadOnlyList<JsonObject>> RenderAsync(params string[] values) =>
         [.. (await Chart.RenderAsync(Release, OwnNamespace, values)).Select(Parse)];

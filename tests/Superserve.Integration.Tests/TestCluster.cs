@@ -26,6 +26,7 @@ public sealed class TestCluster : IAsyncLifetime
     private readonly StringBuilder _log = new();
     private EmbeddedApiServer? _embedded;
     private Process? _operator;
+    private AuditService? _audit;
     private IReadOnlyList<string> _ownKinds = [];
     private bool _hadDefinitions;
 
@@ -43,6 +44,9 @@ public sealed class TestCluster : IAsyncLifetime
             lock (_log) return _log.ToString();
         }
     }
+
+    /// <summary>The audit service, and a sidecar's way of telling it something.</summary>
+    public AuditService Audit => _audit ?? throw new InvalidOperationException("The operator was installed already, and its audit service is not reached from here: uninstall it, and the tests install their own.");
 
     /// <summary>Where the operator's metrics are; null where it was installed already.</summary>
     public Uri? Metrics { get; private set; }
@@ -68,6 +72,7 @@ public sealed class TestCluster : IAsyncLifetime
                 Process.Start("kill", ["-TERM", _operator.Id.ToString()]).WaitForExit();
                 using CancellationTokenSource patience = new(TimeSpan.FromSeconds(60), TimeProvider.System);
                 await _operator.WaitForExitAsync(patience.Token);
+                if (_audit is not null) await _audit.DisposeAsync();
                 if (_operator.ExitCode != 0) throw new InvalidOperationException($"The operator ended with {_operator.ExitCode}:\n{Log}");
             }
 
@@ -97,17 +102,33 @@ public sealed class TestCluster : IAsyncLifetime
     {
         string server = await Kubectl.RunAsync("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}");
         string host = Environment.GetEnvironmentVariable("SUPERSERVE_TEST_WEBHOOK_HOST") is { Length: > 0 } set ? set : AddressTowards(new Uri(server));
-        int webhookPort = FreePort.Next(), healthPort = FreePort.Next(), metricsPort = FreePort.Next();
+        int webhookPort = FreePort.Next(), healthPort = FreePort.Next(), metricsPort = FreePort.Next(), auditApiPort = FreePort.Next();
         IReadOnlyList<string> manifests = await Chart.RenderAsync(
-            Release, _operatorNamespace, $"webhook.url=https://{Bracketed(host)}:{webhookPort}", $"webhook.port={webhookPort}");
+            Release, _operatorNamespace, $"webhook.url=https://{Bracketed(host)}:{webhookPort}", $"webhook.port={webhookPort}", $"audit.apiPort={auditApiPort}");
         _hadDefinitions = (await Kubectl.TryAsync("", "get", "crd", "secrets.superserve.ai")).Status == 0;
         await Kubectl.RunAsync("create", "namespace", _operatorNamespace);
         string[] webhooks = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
         await ApplyAsync(manifests.Where(manifest => !Chart.IsKind(manifest, ["Deployment", "Service", .. webhooks])));
         await Kubectl.RunAsync("wait", "--for=condition=Established", "--timeout=60s", "crd/secrets.superserve.ai", "crd/sandboxbindings.superserve.ai");
-        _ownKinds = ["clusterrole", "clusterrolebinding", "validatingwebhookconfiguration", "mutatingwebhookconfiguration"];
+        _ownKinds = ["clusterrole", "clusterrolebinding", "validatingwebhookconfiguration", "mutatingwebhookconfiguration", "apiservice"];
+        // The operator is no pod: its Service leads here. The API server knows the audit log's API by it.
+        await Kubectl.FeedAsync(
+            $$"""
+            apiVersion: v1
+            kind: Service
+            metadata: {name: superserve-operator, namespace: {{_operatorNamespace}}}
+            spec: {ports: [{name: audit-api, port: {{auditApiPort}}}]}
+            ---
+            apiVersion: v1
+            kind: Endpoints
+            metadata: {name: superserve-operator, namespace: {{_operatorNamespace}}}
+            subsets: [{addresses: [{ip: "{{(IPAddress.TryParse(host, out _) ? host : AddressTowards(new Uri(server)))}}"}], ports: [{name: audit-api, port: {{auditApiPort}}}]}]
+            """, "apply", "--server-side", "-f", "-");
 
         string token = await Kubectl.RunAsync("create", "token", "superserve-operator", "-n", _operatorNamespace, "--duration=2h");
+        string auditToken = Path.Combine(_directory, "audit.token");
+        await File.WriteAllTextAsync(auditToken, await Kubectl.RunAsync("create", "token", "superserve-operator", "-n", _operatorNamespace, "--audience=superserve.ai", "--duration=2h"));
+        _audit = new AuditService(Kubectl, _operatorNamespace, _directory);
         string operatorKubeconfig = Path.Combine(_directory, "operator.kubeconfig");
         File.Copy(kubeconfig, operatorKubeconfig);
         // After the token, which one of them judges.
@@ -122,6 +143,8 @@ public sealed class TestCluster : IAsyncLifetime
         options["healthPort"] = healthPort;
         options["metricsPort"] = metricsPort;
         options["drainSeconds"] = 0;
+        options["auditAddress"] = $"127.0.0.1:{_audit.Port}";
+        options["auditTokenFile"] = auditToken;
         string config = Path.Combine(_directory, "operator.json");
         await File.WriteAllTextAsync(config, options.ToJsonString());
         Start(config, operatorKubeconfig);
@@ -129,6 +152,8 @@ public sealed class TestCluster : IAsyncLifetime
         string address = Bracketed(IPAddress.TryParse(host, out _) ? host : "127.0.0.1");
         Metrics = new Uri($"http://{address}:{metricsPort}/metrics");
         await WaitUntilReadyAsync(new Uri($"http://{address}:{healthPort}/readyz"));
+        await _audit.StartAsync();
+        await Kubectl.RunAsync("wait", "--for=condition=Available", "--timeout=60s", "apiservice/v1alpha1.audit.superserve.ai");
         await Wait.UntilAsync("the webhooks have a caBundle", async () =>
             (await Kubectl.RunAsync("get", "validatingwebhookconfiguration", "superserve", "-o", "jsonpath={.webhooks[*].clientConfig.caBundle}")).Split(' ', StringSplitOptions.RemoveEmptyEntries).Length >= 2);
     }

@@ -1,5 +1,7 @@
 {{- define "superserve.name" -}}superserve-operator{{- end -}}
 
+{{- define "superserve.auditName" -}}superserve-audit{{- end -}}
+
 {{- define "superserve.selector" -}}
 app.kubernetes.io/name: superserve
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -32,4 +34,33 @@ service: {name: {{ include "superserve.name" .root }}, namespace: {{ .root.Relea
 {{/* Never the pods of the cluster's own namespace and of the operator's: its own could not start without it. */}}
 {{- define "superserve.notOurs" -}}
 - {key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {{ .Release.Namespace }}]}
+{{- end -}}
+
+{{/* With certificates of cert-manager's, its injector writes the caBundle. */}}
+{{- define "superserve.caAnnotations" -}}
+{{- if .Values.certManager.enabled }}
+annotations: {cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "superserve.name" . }}}
+{{- end }}
+{{- end -}}
+
+{{- define "superserve.auditSelector" -}}
+app.kubernetes.io/name: superserve
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: audit
+{{- end -}}
+
+{{- define "superserve.auditLabels" -}}
+{{ include "superserve.auditSelector" . }}
+app.kubernetes.io/part-of: superserve
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{/* A size as 8Gi, in bytes. */}}
+{{- define "superserve.bytes" -}}
+{{- $units := dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $size := toString . -}}
+{{- if not (regexMatch "^[1-9][0-9]{0,4}(Mi|Gi|Ti)$" $size) }}{{ fail (printf "audit.retention.size is %s: write a whole number with Mi, Gi or Ti, as 8Gi" $size) }}{{ end -}}
+{{- mul (regexFind "^[0-9]+" $size | int64) (get $units (regexFind "[A-Z]i$" $size) | int64) -}}
 {{- end -}}

@@ -39,24 +39,31 @@ public sealed class AccessReviewer(KubernetesConnection connection)
     {
         // An empty name would ask for all objects, an empty namespace for all namespaces: another question.
         if (access.Name.Length == 0 || request.Namespace.Length == 0) return false;
+        return await IsAllowedAsync(request.User, access.Verb, access.Kind, request.Namespace, access.Name, cancellationToken);
+    }
+
+    /// <summary>Whether a user may do something. An empty namespace is all of them, an empty name all objects.</summary>
+    /// <exception cref="CannotDecideException">The answer could not be had.</exception>
+    public async Task<bool> IsAllowedAsync(Requester user, string verb, ResourceKind kind, string inNamespace, string name, CancellationToken cancellationToken)
+    {
         V1SubjectAccessReview review = new()
         {
             ApiVersion = "authorization.k8s.io/v1",
             Kind = "SubjectAccessReview",
             Spec = new V1SubjectAccessReviewSpec
             {
-                User = request.User.Name,
-                Uid = request.User.Uid.Length > 0 ? request.User.Uid : null,
-                Groups = [.. request.User.Groups],
-                Extra = request.User.Extra.ToDictionary(pair => pair.Key, pair => (IList<string>)[.. pair.Value]),
+                User = user.Name,
+                Uid = user.Uid.Length > 0 ? user.Uid : null,
+                Groups = [.. user.Groups],
+                Extra = user.Extra.ToDictionary(pair => pair.Key, pair => (IList<string>)[.. pair.Value]),
                 ResourceAttributes = new V1ResourceAttributes
                 {
-                    Verb = access.Verb,
-                    Group = access.Kind.Group,
-                    Version = access.Kind.Version,
-                    Resource = access.Kind.Plural,
-                    NamespaceProperty = request.Namespace,
-                    Name = access.Name,
+                    Verb = verb,
+                    Group = kind.Group,
+                    Version = kind.Version,
+                    Resource = kind.Plural,
+                    NamespaceProperty = inNamespace,
+                    Name = name,
                 },
             },
         };
@@ -68,7 +75,7 @@ public sealed class AccessReviewer(KubernetesConnection connection)
         catch (Exception exception) when (exception is ApiException or HttpRequestException or TimeoutException or JsonException or IOException)
         {
             throw new CannotDecideException(
-                $"the operator could not check whether you may {access.Verb} {access.Kind.Plural} \"{access.Name}\", since the API server did not answer its SubjectAccessReview, "
+                $"the operator could not check whether you may {verb} {kind.Plural}{(name.Length > 0 ? $" \"{name}\"" : "")}, since the API server did not answer its SubjectAccessReview, "
                 + "and what is not checked is denied; try again, and if it stays so look into the operator's log", exception);
         }
     }

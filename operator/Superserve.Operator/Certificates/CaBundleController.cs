@@ -6,13 +6,14 @@ using Superserve.Kubernetes.Api;
 using Superserve.Kubernetes.Caching;
 using Superserve.Kubernetes.Controllers;
 using Superserve.Kubernetes.Queueing;
+using Superserve.Operator.AuditApi;
 using Superserve.Operator.Configuration;
 
 namespace Superserve.Operator.Certificates;
 
 /// <summary>
-/// Tells the API server which CAs the operator's certificates are signed by: keeps <c>caBundle</c> in the webhook configurations that
-/// the chart installs without one. A field manager of its own owns that field alone, so that neither side undoes the other's work.
+/// Tells the API server which CAs the operator's certificates are signed by: keeps <c>caBundle</c> in the webhook configurations and the
+/// APIService that the chart installs without one. A field manager of its own owns that field alone, so that neither side undoes the other's work.
 /// An object that is not there is never made. For the leader, and not where cert-manager does the same.
 /// <para>
 /// A JSON patch, and not server-side apply: an applied field of a webhook comes with ownership of the webhook itself, and a chart that
@@ -51,6 +52,7 @@ public sealed class CaBundleController : IDisposable
                 options.WebhookConfigurationName, (live, bundle) => Webhooks(live.Webhooks?.Select(webhook => (webhook.Name, webhook.ClientConfig)), bundle)),
             Watch<V1MutatingWebhookConfiguration>(
                 options.WebhookConfigurationName, (live, bundle) => Webhooks(live.Webhooks?.Select(webhook => (webhook.Name, webhook.ClientConfig)), bundle)),
+            .. options.AuditAddress is null ? (ITarget[])[] : [Watch<V1APIService>($"{AuditResource.Version}.{AuditResource.Group}", ApiService)],
         ];
 
         Target<T> Watch<T>(string name, Func<T, byte[], IEnumerable<Operation>> missing)
@@ -101,6 +103,9 @@ public sealed class CaBundleController : IDisposable
         (webhooks ?? []).SelectMany((webhook, index) => bundle.AsSpan().SequenceEqual(webhook.Client.CaBundle)
             ? (Operation[])[]
             : [new("test", $"/webhooks/{index}/name", webhook.Name), new("add", $"/webhooks/{index}/clientConfig/caBundle", bundle)]);
+
+    private static IEnumerable<Operation> ApiService(V1APIService live, byte[] bundle) =>
+        bundle.AsSpan().SequenceEqual(live.Spec.CaBundle) ? [] : [new("add", "/spec/caBundle", bundle)];
 
     /// <summary>One of a JSON patch.</summary>
     private sealed record Operation(string Op, string Path, object Value);

@@ -40,6 +40,9 @@ internal sealed partial class OwnCertificates : KeptSecret<CertificateAuthority>
         serving.Report(Problem);
     }
 
+    /// <summary>The CA; null before it has been read.</summary>
+    public CertificateAuthority? Authority => Value;
+
     private protected override string Loss =>
         "With a new CA sidecars that are not connected at that moment cannot connect any more, and their pods have to be started again.";
 

@@ -47,6 +47,22 @@ public sealed record OperatorOptions
     [Range(1, 65535)]
     public int MetricsPort { get; init; } = 16090;
 
+    /// <summary>The aggregated API of the audit log, over TLS; open where <see cref="AuditAddress"/> is set.</summary>
+    [Range(1, 65535)]
+    public int AuditApiPort { get; init; } = 16445;
+
+    /// <summary>Where the operator asks the audit service, as host:port; null for an installation without one.</summary>
+    [RegularExpression(@"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+    public string? AuditAddress { get; init; }
+
+    /// <summary>The audit service's Service, by whose name its certificate is checked; with certificates of the operator's own, issued too.</summary>
+    [Required, RegularExpression("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+    public string AuditServiceName { get; init; } = "superserve-audit";
+
+    /// <summary>The operator's own projected token for the audit service, read anew for each call.</summary>
+    [Required]
+    public string AuditTokenFile { get; init; } = "/var/run/secrets/superserve/token";
+
     /// <summary>The name of the webhook configurations whose caBundle the operator keeps.</summary>
     [Required]
     public string WebhookConfigurationName { get; init; } = "superserve";
@@ -118,6 +134,9 @@ public sealed record SidecarOptions
 
     /// <summary>Where sidecars find the operator, as host:port; null for the Service.</summary>
     public string? OperatorAddress { get; init; }
+
+    /// <summary>Where sidecars send their events, as host:port; null for an installation without an audit service.</summary>
+    public string? AuditAddress { get; init; }
 }
 
 /// <summary>Checks the attributes, without reflection.</summary>

@@ -13,6 +13,9 @@ public enum TlsPort
 
     /// <summary>Events, and questions about them: the audit service's.</summary>
     Audit,
+
+    /// <summary>The aggregated API of the audit log.</summary>
+    AuditApi,
 }
 
 /// <summary>What the operator counts beside its runtime. Labels come from enumerations, never from objects.</summary>
@@ -28,6 +31,7 @@ public sealed class OperatorMetrics : IDisposable
     private readonly Counter<long> _admissions;
     private readonly Histogram<double> _admissionTime;
     private readonly Counter<long> _connectionsRefused;
+    private readonly Counter<long> _auditRequests;
 
     /// <summary>Registers the instruments.</summary>
     public OperatorMetrics(IMeterFactory meters)
@@ -35,7 +39,8 @@ public sealed class OperatorMetrics : IDisposable
         _meter = meters.Create(MeterName);
         _admissions = _meter.CreateCounter<long>("superserve.admission.requests", description: "Admission requests, by webhook and outcome (allowed, denied, error).");
         _admissionTime = _meter.CreateHistogram("superserve.admission.duration", "s", "How long an admission takes, by webhook.", advice: AdmissionBuckets);
-        _connectionsRefused = _meter.CreateCounter<long>("superserve.connections.refused", description: "Connections that were cut since their address had too many, by port (webhook, delivery, audit).");
+        _connectionsRefused = _meter.CreateCounter<long>("superserve.connections.refused", description: "Connections that were cut since their address had too many, by port (webhook, delivery, audit, audit_api).");
+        _auditRequests = _meter.CreateCounter<long>("superserve.audit_api.requests", description: "Requests to the API of the audit log, by resource (none for discovery and what was refused before) and HTTP status.");
     }
 
     /// <summary>An admission request was answered.</summary>
@@ -47,7 +52,11 @@ public sealed class OperatorMetrics : IDisposable
 
     /// <summary>A connection was cut: its address has as many as it may have.</summary>
     public void ConnectionRefused(TlsPort port) =>
-        _connectionsRefused.Add(1, new KeyValuePair<string, object?>("port", port switch { TlsPort.Webhook => "webhook", TlsPort.Delivery => "delivery", _ => "audit" }));
+        _connectionsRefused.Add(1, new KeyValuePair<string, object?>("port", port switch { TlsPort.Webhook => "webhook", TlsPort.Delivery => "delivery", TlsPort.Audit => "audit", _ => "audit_api" }));
+
+    /// <summary>A request to the audit log's API was answered.</summary>
+    public void AuditAsked(string resource, int status) =>
+        _auditRequests.Add(1, new("resource", resource), new KeyValuePair<string, object?>("status", status));
 
     /// <inheritdoc />
     public void Dispose() => _meter.Dispose();

@@ -11,7 +11,7 @@ using Superserve.Operator.Secrets;
 namespace Superserve.Operator.Reconciling;
 
 /// <summary>
-/// Which change asks for which reconciliation. A Superserve Secret depends on its core Secret, and its count on bindings and pods; a
+/// Which change asks for which reconciliation. A Superserve Secret depends on its core Secret, its count on bindings and pods, and on its use; a
 /// SandboxBinding depends on its secrets, on the namespace's pods and label, and for conflicts on its neighbours.
 /// </summary>
 public sealed class StatusControllers : IDisposable
@@ -30,7 +30,7 @@ public sealed class StatusControllers : IDisposable
 
     /// <summary>Subscribes to the cluster's changes; nothing is reconciled before <see cref="RunAsync"/>.</summary>
     public StatusControllers(
-        ClusterCache cluster, SecretReconciler secrets, BindingReconciler bindings, KubernetesMetrics metrics, TimeProvider time, ILoggerFactory loggers)
+        ClusterCache cluster, SecretReconciler secrets, BindingReconciler bindings, SecretUses uses, KubernetesMetrics metrics, TimeProvider time, ILoggerFactory loggers)
     {
         _cluster = cluster;
         _secretQueue = new WorkQueue<ObjectKey>("secrets", metrics, time);
@@ -43,6 +43,7 @@ public sealed class StatusControllers : IDisposable
         {
             if (change.IsOfSpec()) OnSecret(ObjectKey.Of(change.Object));
         }));
+        uses.Changed += key => WhenLeading(() => _secretQueue.Add(key));
         cluster.CoreSecrets.Subscribe(key => WhenLeading(() => OnCoreSecret(key)));
         cluster.Bindings.Subscribe(change => WhenLeading(() => OnBinding(change)));
         cluster.Pods.Subscribe(change => WhenLeading(() => OnPod(change)));

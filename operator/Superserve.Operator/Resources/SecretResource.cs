@@ -81,4 +81,10 @@ public sealed record SecretResourceStatus
 
     /// <summary>When a request last carried the credential.</summary>
     public DateTimeOffset? LastUsedAt { get; init; }
+
+    /// <summary>Requests that carried the credential, as the audit log counts.</summary>
+    public long? UsedCount { get; init; }
+
+    /// <summary>Requests with the stand-in that were refused, or failed.</summary>
+    public long? RefusedCount { get; init; }
 }

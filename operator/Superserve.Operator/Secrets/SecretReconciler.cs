@@ -13,7 +13,7 @@ namespace Superserve.Operator.Secrets;
 
 /// <summary>Says of a Superserve Secret whether sandboxes can use it, which hosts it is for, and when its credential last changed.</summary>
 public sealed class SecretReconciler(
-    ClusterCache cluster, ProviderCatalog catalog, StatusWriter<SecretResource> statuses, EventRecorder events, TimeProvider time)
+    ClusterCache cluster, ProviderCatalog catalog, StatusWriter<SecretResource> statuses, EventRecorder events, SecretUses uses, TimeProvider time)
 {
     /// <summary>What no event tells of, as an API server that comes back, is seen by looking again.</summary>
     private static readonly TimeSpan Resync = TimeSpan.FromMinutes(5);
@@ -50,6 +50,7 @@ public sealed class SecretReconciler(
             BoundSandboxes = BoundSandboxes(key),
             LastRotatedAt = rotated,
         };
+        status = WithUse(status, secret.Status, uses.Of(key));
         await statuses.WriteAsync(cached, status, cancellationToken);
 
         // After the write: what was told but not written would be told again.
@@ -57,6 +58,15 @@ public sealed class SecretReconciler(
         Tell(secret, ready);
         return Result.Again(state.Reason == SecretReasons.Pending ? PendingRetry : Resync);
     }
+
+    /// <summary>With what is known of use; while nothing is, as after a start with the audit service away, what stood there stays.</summary>
+    private static SecretResourceStatus WithUse(SecretResourceStatus status, SecretResourceStatus? before, UseSoFar? use) => status with
+    {
+        // Never back, also where the audit log began anew.
+        LastUsedAt = use?.LastUsedAt is { } at && !(before?.LastUsedAt > at) ? at : before?.LastUsedAt,
+        UsedCount = use?.Used ?? before?.UsedCount,
+        RefusedCount = use?.Refused ?? before?.RefusedCount,
+    };
 
     private static string StatusOf(SecretState state) => state.Reason switch
     {

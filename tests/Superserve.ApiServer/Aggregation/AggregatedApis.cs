@@ -63,9 +63,15 @@ internal sealed class AggregatedApis(ObjectStore store, ServiceClients clients)
     }
 
     /// <summary>The resources of an API as its server lists them; null where it does not answer.</summary>
-    public async Task<JsonObject?> DiscoverAsync(AggregatedApi api, CancellationToken cancellation)
+    public Task<JsonObject?> DiscoverAsync(AggregatedApi api, CancellationToken cancellation) => GetAsync(api, api.Path, "system:kube-aggregator", cancellation);
+
+    /// <summary>What an API's server says of it under /openapi/v3: the index's entry, or the document; null where it says nothing.</summary>
+    public Task<JsonObject?> OpenApiAsync(AggregatedApi api, bool isIndex, CancellationToken cancellation) =>
+        GetAsync(api, isIndex ? "openapi/v3" : $"openapi/v3/{api.Path}", "system:aggregator", cancellation);
+
+    private async Task<JsonObject?> GetAsync(AggregatedApi api, string path, string user, CancellationToken cancellation)
     {
-        using HttpRequestMessage request = Request(api, HttpMethod.Get, api.Path, new UserInfo("system:kube-aggregator", "", []));
+        using HttpRequestMessage request = Request(api, HttpMethod.Get, path, new UserInfo(user, "", []));
         request.Headers.Accept.ParseAdd("application/json");
         try
         {

@@ -36,8 +36,9 @@ internal sealed class DiscoveryEndpoint(ResourceRegistry registry, AggregatedApi
             ["apis", var name] => Groups().Where(group => group.Name == name).Select(group => Group(name, group.Versions)).FirstOrDefault() ?? throw ApiErrors.NoSuchPath(),
             ["api", "v1"] => ResourceList("", "v1"),
             ["apis", var name, var version] => ResourceList(name, version),
-            ["openapi", "v3"] => _openApi.Index(),
+            ["openapi", "v3"] => await IndexAsync(context.RequestAborted),
             ["openapi", "v3", "api", "v1"] => _openApi.Of("", "v1"),
+            ["openapi", "v3", "apis", ..] when aggregated.Find(string.Join('/', parts[2..])) is { } api => await aggregated.OpenApiAsync(api, isIndex: false, context.RequestAborted) ?? throw ApiErrors.NoSuchPath(),
             ["openapi", "v3", "apis", var name, var version] => _openApi.Of(name, version),
             ["openapi", ..] => throw ApiErrors.NoSuchPath(),
             _ => null,
@@ -45,6 +46,15 @@ internal sealed class DiscoveryEndpoint(ResourceRegistry registry, AggregatedApi
         if (answer is null) return false;
         await Responses.WriteAsync(context, 200, answer);
         return true;
+    }
+
+    /// <summary>Of all APIs; of one that another server answers, what that server says.</summary>
+    private async Task<JsonObject> IndexAsync(CancellationToken cancellation)
+    {
+        JsonObject index = _openApi.Index();
+        foreach (AggregatedApi api in aggregated.All)
+            if ((await aggregated.OpenApiAsync(api, isIndex: true, cancellation))?.Object("paths", api.Path) is { } entry) index.Child("paths")[api.Path] = entry.DeepClone();
+        return index;
     }
 
     private static bool WantsAggregated(HttpRequest request) =>

@@ -45,7 +45,8 @@ internal sealed class ServiceClients(ServiceRoutes routes, X509Certificate2? ide
         if (config.Object("service") is { } service)
         {
             (string inNamespace, string name) = (service.Text("namespace") ?? "", service.Text("name") ?? "");
-            handler.ConnectCallback = (_, cancellation) => DialAsync(routes.Find(inNamespace, name), $"{inNamespace}/{name}", cancellation);
+            int port = (int)(service.Number("port") ?? 443);
+            handler.ConnectCallback = (_, cancellation) => DialAsync(routes.Find(inNamespace, name, port), $"{inNamespace}/{name}", cancellation);
         }
 
         return new HttpClient(handler, disposeHandler: true) { Timeout = Timeout.InfiniteTimeSpan };
@@ -53,7 +54,7 @@ internal sealed class ServiceClients(ServiceRoutes routes, X509Certificate2? ide
 
     private static async ValueTask<Stream> DialAsync(EndPoint? target, string service, CancellationToken cancellation)
     {
-        if (target is null) throw new HttpRequestException($"service \"{service}\" has no route: set one with Services.Map");
+        if (target is null) throw new HttpRequestException($"service \"{service}\" has no route: set one with Services.Map, or make Endpoints");
         Socket socket = new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {

@@ -36,6 +36,9 @@ public sealed record InjectionOptions
     /// <summary>The operator, as host:port.</summary>
     public required string OperatorAddress { get; init; }
 
+    /// <summary>The audit service, as host:port; null without one.</summary>
+    public string? AuditAddress { get; init; }
+
     /// <summary>The certificates, in PEM, that sidecars may trust the operator by: today's and the next.</summary>
     public required string OperatorAuthorities { get; init; }
 
@@ -67,6 +70,7 @@ public sealed record InjectionOptions
         Capture = options.Sidecar.Capture,
         ExplicitRuntimeClasses = options.Sidecar.ExplicitRuntimeClasses,
         OperatorAddress = options.Sidecar.OperatorAddress ?? $"{options.ServiceName}.{options.Namespace}.svc.{options.ClusterDomain}:{options.DeliveryPort}",
+        AuditAddress = options.Sidecar.AuditAddress,
         OperatorAuthorities = operatorAuthorities,
         LogLevel = options.Sidecar.LogLevel,
         MaxSnapshotAge = options.Sidecar.MaxSnapshotAge,

@@ -79,6 +79,7 @@ internal static class SidecarParts
         [
             "run",
             "--operator", options.OperatorAddress,
+            .. options.AuditAddress is { } audit ? (string[])["--audit", audit] : [],
             "--capture", capture.ToString(),
             "--trust-directory", TrustDirectory,
             "--state-directory", StateDirectory,
