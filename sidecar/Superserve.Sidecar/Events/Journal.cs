@@ -48,6 +48,8 @@ internal sealed unsafe partial class Journal : IDisposable
     /// <summary>Another layout gets another number.</summary>
     private const ulong Magic = 0x31_30_4c_4e_52_4a_53_53;
 
+    private static readonly TimeSpan BetweenAttempts = TimeSpan.FromSeconds(1);
+
     private readonly Lock _lock = new();
     private readonly FileStream _file;
     private readonly TimeProvider _time;
@@ -68,6 +70,7 @@ internal sealed unsafe partial class Journal : IDisposable
 
     private ulong _sequence;
     private ulong _ticket;
+    private long? _foundFullAt;
     private bool _isClosed;
     private TaskCompletionSource? _filled;
 
@@ -459,10 +462,13 @@ internal sealed unsafe partial class Journal : IDisposable
 
     private bool TryAllocate(long offset, int length)
     {
+        // To find that a file system is full takes it as long as many requests.
+        if (_foundFullAt is { } at && _time.GetElapsedTime(at) < BetweenAttempts) return false;
         int error;
         // On a file system in memory a signal ends it, and the runtime sends signals to collect garbage.
         do error = posix_fallocate(_file.SafeFileHandle, offset, length);
         while (error == Interrupt);
+        _foundFullAt = error == 0 ? null : _time.GetTimestamp();
         return error == 0;
     }
 

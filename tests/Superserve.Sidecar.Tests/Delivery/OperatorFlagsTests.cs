@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net;
+using Superserve.Core.Hosts;
 using Superserve.Core.Snapshots;
 using Superserve.Sidecar.Commands;
 using Superserve.Sidecar.Configuration;
@@ -52,7 +53,16 @@ public sealed class OperatorFlagsTests
         Assert.Equal(("/a", "/b", "/e"), (sidecar.TrustDirectory, sidecar.StateDirectory, sidecar.EventsFile));
     }
 
+    [Fact]
+    public void Events_go_to_the_audit_service_that_is_named()
+    {
+        Assert.Null(Read("--operator o:1").Sidecar.AuditService);
+        Assert.Equal(new Authority("superserve-audit.superserve.svc", null, 16446), Read("--operator o:1 --audit superserve-audit.superserve.svc:16446").Sidecar.AuditService);
+    }
+
     [Theory]
+    [InlineData("--operator o:1 --audit audit", "--audit: write a host and a port, as superserve-audit.superserve.svc:16446")]
+    [InlineData("--operator o:1 --audit audit:2 --events-file /e", "do not go together")]
     [InlineData("--operator operator", "--operator: write a host and a port")]
     [InlineData("--operator o:1 --capture Both", "--capture: write Transparent or Explicit")]
     [InlineData("--operator o:1 --capture 1", "--capture: write Transparent or Explicit")]
