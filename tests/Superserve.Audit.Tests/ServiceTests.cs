@@ -3,6 +3,10 @@ using System.Net.Sockets;
 using System.Text.Json;
 using Google.Protobuf;
 using Grpc.Core;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
 using Superserve.Audit.Calls;
@@ -198,6 +202,33 @@ public sealed class ServiceTests : IAsyncLifetime
         Assert.False(dns.TryGetProperty("handling", out _));
 
         static string? Text(JsonElement element, string name) => element.GetProperty(name).GetString();
+    }
+
+    [Fact]
+    public async Task Stored_events_reach_a_collector_with_named_attributes()
+    {
+        int port = FreePort.Next();
+        TaskCompletionSource<byte[]> received = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, port, listen => listen.Protocols = HttpProtocols.Http2));
+        await using WebApplication collector = builder.Build();
+        collector.Run(async context =>
+        {
+            MemoryStream body = new();
+            await context.Request.Body.CopyToAsync(body);
+            if (context.Request.Path == "/opentelemetry.proto.collector.logs.v1.LogsService/Export") received.TrySetResult(body.ToArray());
+            // An empty message, and the status that it went well.
+            context.Response.ContentType = "application/grpc";
+            await context.Response.Body.WriteAsync(new byte[5]);
+            context.Response.AppendTrailer("grpc-status", "0");
+        });
+        await collector.StartAsync();
+        Service service = await StartAsync(options => options with { OtlpEndpoint = $"http://127.0.0.1:{port}" });
+        await service.Client().RecordAsync(Some.Batch(Some.Boot(), 1, Fresh()), Service.Token("agent-1"));
+        string bytes = System.Text.Encoding.Latin1.GetString(await received.Task.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.All(["superserve.namespace", "agents", "superserve.pod", "agent-1", "superserve.secrets", "anthropic-prod", "superserve.verdict", "superserve-audit"], text => Assert.Contains(text, bytes, StringComparison.Ordinal));
+        await service.StopAsync();
+        Assert.Equal(0, service.Count("export.dropped otlp"));
     }
 
     [Fact]
