@@ -226,7 +226,7 @@ public sealed class ServiceTests : IAsyncLifetime
         Service service = await StartAsync(options => options with { OtlpEndpoint = $"http://127.0.0.1:{port}" });
         await service.Client().RecordAsync(Some.Batch(Some.Boot(), 1, Fresh()), Service.Token("agent-1"));
         string bytes = System.Text.Encoding.Latin1.GetString(await received.Task.WaitAsync(TimeSpan.FromSeconds(30)));
-        Assert.All(["superserve.namespace", "agents", "superserve.pod", "agent-1", "superserve.secrets", "anthropic-prod", "superserve.verdict", "superserve-audit"], text => Assert.Contains(text, bytes, StringComparison.Ordinal));
+        Assert.All(["superserve.namespace", "agents", "superserve.pod", "agent-1", "superserve.secrets", "anthropic-prod", "superserve.verdict", "Superserve.Audit"], text => Assert.Contains(text, bytes, StringComparison.Ordinal));
         await service.StopAsync();
         Assert.Equal(0, service.Count("export.dropped otlp"));
     }

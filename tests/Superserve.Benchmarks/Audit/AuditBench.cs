@@ -61,7 +61,7 @@ internal static class AuditBench
         say(string.Create(CultureInfo.InvariantCulture, $"| question, at {rows:N0} rows over 30 days | SQLite p50 | p99 | PostgreSQL p50 | p99 |"));
         say("|---|---|---|---|---|");
         int questions = latencies.Count / 2;
-        for (int i = 0; i < questions; i++) say(latencies[i] + latencies[questions + i][latencies[questions + i].IndexOf('|', 2)..]);
+        for (int i = 0; i < questions; i++) say(latencies[i] + latencies[questions + i][(latencies[questions + i].IndexOf('|', 2) + 1)..]);
     }
 
     private static async Task RunAsync(string name, AuditOptions options, string directory, long rows, Action<string> say, List<string> latencies)
