@@ -36,7 +36,7 @@ demo: setup-test $(SIDECAR) ## From kubectl apply to a swapped request, without 
 demo-local: setup-test $(SIDECAR) ## The same of the sidecar alone, without Kubernetes.
 	examples/local/demo.sh $(SIDECAR)
 
-bench: setup-bench $(SIDECAR) ## Measures delivery, admission, requests and connections, and writes docs/benchmarks.md; as root, half an hour.
+bench: setup-bench $(SIDECAR) ## Measures delivery, admission, requests, connections and the audit service, and writes docs/benchmarks.md; as root, an hour.
 	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
 	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build
 

@@ -11,11 +11,12 @@ declare -A package=(
   [git]=git [apt-get]=apt [dpkg-deb]=dpkg [node]=nodejs [ssh-keyscan]=openssh-client [dropbear]=dropbear-bin [redis-cli]=redis-tools [python3-websocket]=python3-websocket
   [wget]=wget [aws]=awscli [go]=golang-go [javac]=default-jdk-headless [ruby]=ruby
   [python3-requests]=python3-requests [python3-httpx]=python3-httpx [python3-h2]=python3-h2 [python3-grpc]=python3-grpcio [python3-websockets]=python3-websockets [python3-pip]=python3-pip
+  [postgres]=postgresql
   [nginx]=nginx-light [ngx_stream_module.so]=libnginx-mod-stream [h2load]=nghttp2-client [mitmdump]=mitmproxy
 )
 declare -A needed=(
   [build]="gcc objcopy zlib.h"
-  [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl"
+  [test]="curl python3 openssl ca-certificates ps setpriv unshare mount ip nft sysctl postgres"
   [clients]="git apt-get dpkg-deb node ssh-keyscan dropbear redis-cli python3-websocket wget aws go javac ruby npm python3-requests python3-httpx python3-h2 python3-grpc python3-websockets python3-pip"
   [bench]="nginx ngx_stream_module.so h2load mitmdump ip nft sysctl setpriv"
   [images]="readelf python3 curl openssl unshare ip"
@@ -29,6 +30,8 @@ has_tools() { { [ -n "${SUPERSERVE_KUBECTL:-}" ] || [ -x "$tools/kubectl" ]; } &
 
 is_there() {
   case $1 in
+    # Debian keeps its versions apart, and none is on the PATH.
+    postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
     zlib.h) [ -e /usr/include/zlib.h ] ;;
     ngx_stream_module.so) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || [ -e /etc/ssl/cert.pem ] ;;

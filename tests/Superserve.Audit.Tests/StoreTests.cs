@@ -16,7 +16,7 @@ public sealed class SqliteStoreTests : StoreTests
 }
 
 /// <summary>What holds for PostgreSQL.</summary>
-public sealed class PostgresStoreTests(PostgresServer server) : StoreTests, IClassFixture<PostgresServer>
+public sealed class PostgresStoreTests(PostgresFixture server) : StoreTests, IClassFixture<PostgresFixture>
 {
     private protected override async Task<Engine> EngineAsync() => new PostgresEngine(await server.CreateAsync());
 }

@@ -3,20 +3,21 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Superserve.Benchmarks;
+using Superserve.Benchmarks.Audit;
 using Superserve.Benchmarks.Http;
 using Superserve.Benchmarks.Network;
 using Superserve.Benchmarks.Soak;
 using Superserve.Testing;
 
-// usage: Superserve.Benchmarks [--streams 10000 | --network | --http [what …]]: the most simulated sidecars, or the section about
-// connections or requests alone. With an option the page is not written. What --http takes: HttpBench.
+// usage: Superserve.Benchmarks [--streams 10000 | --network | --http [what …] | --audit [rows]]: the most simulated sidecars, or the section
+// about connections, requests or the audit service alone. With an option the page is not written. What --http takes: HttpBench.
 //        Superserve.Benchmarks --soak 60 [30]: traffic for so many minutes, so much a second, and whether the sidecar bears it (status 0).
 if (args is ["--soak", { } minutes, .. string[] rate])
     return await new SoakRun(int.Parse(minutes, CultureInfo.InvariantCulture), rate is [{ } each] ? int.Parse(each, CultureInfo.InvariantCulture) : SoakRun.PerSecond).RunAsync() ? 0 : 1;
 
 int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
 StringBuilder report = new();
-string requests = "", connections = "";
+string requests = "", connections = "", audit = "";
 if (args is [] or ["--http", ..])
 {
     await using (HttpBench bench = new(Say, args is [_, .. string[] words] ? words : [])) await bench.RunAsync();
@@ -29,9 +30,15 @@ if (args is [] or ["--network"])
     connections = Take();
 }
 
-if (args is ["--http", ..] or ["--network"])
+if (args is [] or ["--audit", ..])
 {
-    Console.WriteLine(requests.Length > 0 ? await FillAsync("Http/section.md", requests) : await FillAsync("Network/section.md", connections));
+    await AuditBench.RunAsync(args is [_, { } rows] ? long.Parse(rows, CultureInfo.InvariantCulture) : AuditBench.Rows, Say);
+    audit = Take();
+}
+
+if (args is ["--http", ..] or ["--network"] or ["--audit", ..])
+{
+    Console.WriteLine(requests.Length > 0 ? await FillAsync("Http/section.md", requests) : audit.Length > 0 ? await FillAsync("Audit/section.md", audit) : await FillAsync("Network/section.md", connections));
     return 0;
 }
 
@@ -86,7 +93,7 @@ Say("");
 Say("| connected sandboxes | operator's memory, MB | processor while nothing changes, % of one core | to admit and connect, s |");
 Say("|---|---|---|---|");
 foreach (string line in usage) Say(line);
-if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), string.Join('\n', await FillAsync("head.md", Take()), await FillAsync("Http/section.md", requests), await FillAsync("Network/section.md", connections)));
+if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), string.Join('\n', await FillAsync("head.md", Take()), await FillAsync("Http/section.md", requests), await FillAsync("Network/section.md", connections), await FillAsync("Audit/section.md", audit)));
 return 0;
 
 void Say(string line)

@@ -105,6 +105,8 @@ internal sealed class RunningBatches
 {
     private readonly ConcurrentDictionary<Numbering, bool> _running = [];
 
+    public int Count => _running.Count;
+
     public bool TryEnter(Numbering numbering) => _running.TryAdd(numbering, true);
 
     public void Leave(Numbering numbering) => _running.TryRemove(numbering, out _);

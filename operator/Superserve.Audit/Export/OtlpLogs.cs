@@ -2,13 +2,13 @@ using Google.Protobuf;
 using OpenTelemetry;
 using OpenTelemetry.Exporter;
 using OpenTelemetry.Logs;
-using OpenTelemetry.Resources;
 
 namespace Superserve.Audit.Export;
 
 /// <summary>
 /// Sends events to an OpenTelemetry collector as log records: the body says what happened in a word, the attributes
-/// <c>superserve.namespace</c>, <c>superserve.host</c> and so on hold the fields, and the record's time is the event's.
+/// <c>superserve.namespace</c>, <c>superserve.host</c> and so on hold the fields, the record's time is the event's, and the scope is
+/// <c>Superserve.Audit</c>.
 /// </summary>
 internal sealed class OtlpLogs : IEventExporter
 {
@@ -25,11 +25,7 @@ internal sealed class OtlpLogs : IEventExporter
         _exporter = new CountingExporter(new OtlpLogExporter(options));
         _batches = new Batches(_exporter);
         // A factory of its own: nothing else is logged here, and these are logged nowhere else.
-        _factory = LoggerFactory.Create(logging => logging.AddOpenTelemetry(telemetry =>
-        {
-            telemetry.SetResourceBuilder(ResourceBuilder.CreateEmpty().AddService("superserve-audit"));
-            telemetry.AddProcessor(_batches);
-        }));
+        _factory = LoggerFactory.Create(logging => logging.AddOpenTelemetry(telemetry => telemetry.AddProcessor(_batches)));
         _logger = _factory.CreateLogger(AuditMetrics.MeterName);
     }
 

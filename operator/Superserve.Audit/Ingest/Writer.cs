@@ -20,6 +20,7 @@ internal sealed partial class Writer(EventStore store, EventExport export, Audit
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(200);
 
     private readonly Channel<Waiting> _queue = Channel.CreateUnbounded<Waiting>(new UnboundedChannelOptions { SingleReader = true });
+    private int _waiting;
     private bool _isFailing;
 
     /// <summary>Stores a batch, and says up to where its numbering is stored then.</summary>
@@ -27,6 +28,7 @@ internal sealed partial class Writer(EventStore store, EventExport export, Audit
     public async Task<long> StoreAsync(TakenBatch batch, CancellationToken cancellationToken)
     {
         Waiting waiting = new(batch, new TaskCompletionSource<long>(TaskCreationOptions.RunContinuationsAsynchronously), cancellationToken);
+        Interlocked.Increment(ref _waiting);
         if (!_queue.Writer.TryWrite(waiting)) throw new NotStoredException("the audit service is ending");
         return await waiting.Stored.Task.WaitAsync(cancellationToken);
     }
@@ -42,12 +44,13 @@ internal sealed partial class Writer(EventStore store, EventExport export, Audit
             group.Clear();
             for (int rows = 0; rows < GroupRows && _queue.Reader.TryRead(out Waiting? waiting);)
             {
+                Interlocked.Decrement(ref _waiting);
                 if (waiting.Cancelled.IsCancellationRequested) continue;
                 group.Add(waiting);
                 rows += waiting.Batch.Rows.Count;
             }
 
-            metrics.Waiting(_queue.Reader.Count);
+            metrics.Waiting(_waiting);
             if (group.Count > 0 && !await WriteAsync(group) && !stoppingToken.IsCancellationRequested) await Task.Delay(Pause, time, CancellationToken.None);
         }
     }
@@ -61,9 +64,9 @@ internal sealed partial class Writer(EventStore store, EventExport export, Audit
             metrics.Written(time.GetElapsedTime(began));
             foreach ((Waiting waiting, StoredBatch batch) in group.Zip(stored))
             {
-                waiting.Stored.TrySetResult(batch.Position);
                 metrics.Stored(waiting.Batch.Numbering.Log, batch.Rows.Count, waiting.Batch.Rows.Count - batch.Rows.Count, batch.Overflowed, waiting.Batch.Corrected);
                 export.Pass(batch.Rows);
+                waiting.Stored.TrySetResult(batch.Position);
             }
 
             if (_isFailing) LogRecovered();

@@ -13,7 +13,7 @@ namespace Superserve.Audit.Storing;
 internal sealed class PostgresStore(string connectionStringFile, TimeProvider time, IReadOnlyList<string>? migrations = null) : EventStore
 {
     /// <summary>What the indexes and the row's own head take beside its message, as measured.</summary>
-    private const long BytesBesideRecord = 560;
+    private const long BytesBesideRecord = 760;
 
     /// <summary>"superserv", for the advisory lock of migrations.</summary>
     private const long MigrationLock = 0x73757065727365;

@@ -14,6 +14,9 @@ internal sealed partial class StoreKeeper(EventStore store, AuditOptions options
     /// <summary>Rows of one deletion.</summary>
     public const int Step = 1000;
 
+    /// <summary>Positions are forgotten at each so-manieth look.</summary>
+    private const int LooksAtPositions = 12;
+
     /// <summary>How far the wall clock may run ahead of the steady one before nothing is deleted by it.</summary>
     private static readonly TimeSpan Leap = TimeSpan.FromHours(1);
 
@@ -22,6 +25,7 @@ internal sealed partial class StoreKeeper(EventStore store, AuditOptions options
     private readonly DateTimeOffset _startedAt = time.GetUtcNow();
     private readonly long _started = time.GetTimestamp();
     private volatile string? _problem = "The store has not been opened yet.";
+    private int _looks;
     private bool _isOpen;
 
     /// <summary>What is wrong with the store and what to change, for /readyz; null when nothing is.</summary>
@@ -64,7 +68,8 @@ internal sealed partial class StoreKeeper(EventStore store, AuditOptions options
         {
             DateTimeOffset before = now - TimeSpan.FromDays(options.RetentionDays);
             foreach (Log log in Logs) await DeleteAsync(log, "age", () => store.DeleteBeforeAsync(log, before.ToUnixTimeMilliseconds() * 1000, Step), cancellationToken);
-            await store.ForgetPositionsAsync(before.ToUnixTimeSeconds());
+            // All positions are looked at.
+            if (_looks++ % LooksAtPositions == 0) await store.ForgetPositionsAsync(before.ToUnixTimeSeconds());
         }
 
         long bytes = await store.BytesAsync(cancellationToken);

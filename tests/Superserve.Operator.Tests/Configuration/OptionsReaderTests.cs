@@ -36,6 +36,28 @@ public sealed class OptionsReaderTests : IDisposable
     public void A_mistake_is_named(string json, string words) =>
         Assert.Contains(words, Assert.Throws<UsageException>(() => Read(json)).Message, StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData("""{"retentionDays": 0}""", "RetentionDays")]
+    [InlineData("""{"maxBytes": 1}""", "MaxBytes")]
+    [InlineData("""{"sqliteFile": null}""", "sqliteFile: say where the database is")]
+    [InlineData("""{"otlpEndpoint": "collector:4317"}""", "OtlpEndpoint")]
+    [InlineData("""{"logLevel": "loud"}""", "LogLevel")]
+    [InlineData("""{"listenAddress": "everywhere"}""", "listenAddress")]
+    [InlineData("""{"healthPort": 16446}""", "each needs a number of its own")]
+    [InlineData("""{"sqlite": "a"}""", "sqlite")]
+    public void A_mistake_in_the_audit_service_s_options_is_named(string json, string words)
+    {
+        File.WriteAllText(_file, json);
+        Assert.Contains(words, Assert.Throws<UsageException>(() => OptionsReader.ReadAudit(_file)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_audit_service_s_options_have_defaults()
+    {
+        File.WriteAllText(_file, """{"postgresConnectionStringFile": "/etc/superserve/postgres/connection", "sqliteFile": null}""");
+        Assert.Equal((16446, 30, "superserve-operator"), (OptionsReader.ReadAudit(_file).Port, OptionsReader.ReadAudit(_file).RetentionDays, OptionsReader.ReadAudit(_file).OperatorServiceAccount));
+    }
+
     [Fact]
     public void A_file_that_is_not_there_is_named() =>
         Assert.Contains("/nowhere/operator.json", Assert.Throws<UsageException>(() => OptionsReader.Read("/nowhere/operator.json")).Message, StringComparison.Ordinal);

@@ -21,7 +21,7 @@ public sealed class TokenReviewerTests
     public async Task A_good_answer_tells_which_pod_it_is_and_until_when()
     {
         ProvenPod proven = await ReviewAsync(Good, Token);
-        Assert.Equal(("agents/agent", "u1", 1800000000), (proven.Pod.ToString(), proven.Uid, proven.Until.ToUnixTimeSeconds()));
+        Assert.Equal(("agents/agent", "u1", "default", 1800000000), (proven.Pod.ToString(), proven.Uid, proven.ServiceAccount, proven.Until.ToUnixTimeSeconds()));
     }
 
     [Theory]

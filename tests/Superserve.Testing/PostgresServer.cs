@@ -1,17 +1,18 @@
 using System.Diagnostics;
-using Npgsql;
-using Superserve.Testing;
 
-namespace Superserve.Audit.Tests.Fixture;
+namespace Superserve.Testing;
 
 /// <summary>A PostgreSQL server of the tests' own, from Debian's package, as a user without rights, on loopback.</summary>
-public sealed class PostgresServer : IAsyncLifetime
+public class PostgresServer : IAsyncDisposable
 {
     private static readonly string Programs = Directory.GetDirectories("/usr/lib/postgresql").Order(StringComparer.Ordinal).Last() + "/bin";
 
     private readonly string _directory = Directory.CreateTempSubdirectory("audit-postgres-").FullName;
     private readonly int _port = FreePort.Next();
     private int _databases;
+
+    /// <summary>Settings of the server beside the tests' own, each <c>name=value</c>.</summary>
+    public string[] Settings { get; init; } = ["max_wal_size=256MB"];
 
     /// <summary>How to reach a database of it.</summary>
     public string ConnectionString(string database, string user = "audit", string password = "right") =>
@@ -27,11 +28,13 @@ public sealed class PostgresServer : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
+        GC.SuppressFinalize(this);
         await StopAsync();
         Directory.Delete(_directory, recursive: true);
     }
 
-    public Task StartAsync() => AsOwnerAsync("pg_ctl", "-D", $"{_directory}/data", "-w", "-t", "60", "-l", $"{_directory}/data/log", "-o", $"-p {_port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_wal_size=256MB", "start");
+    public Task StartAsync() => AsOwnerAsync("pg_ctl", "-D", $"{_directory}/data", "-w", "-t", "60", "-l", $"{_directory}/data/log", "-o",
+        $"-p {_port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= {string.Join(' ', Settings.Select(setting => $"-c {setting}"))}", "start");
 
     public Task StopAsync() => AsOwnerAsync("pg_ctl", "-D", $"{_directory}/data", "-w", "-m", "immediate", "stop");
 
@@ -46,13 +49,8 @@ public sealed class PostgresServer : IAsyncLifetime
     }
 
     /// <summary>Runs a statement as the owner of everything.</summary>
-    public async Task ExecuteAsync(string statement, string database = "postgres")
-    {
-        await using NpgsqlConnection connection = new(ConnectionString(database) + ";Pooling=false");
-        await connection.OpenAsync();
-        await using NpgsqlCommand command = new(statement, connection);
-        await command.ExecuteNonQueryAsync();
-    }
+    public Task ExecuteAsync(string statement, string database = "postgres") =>
+        RunAsync("env", "PGPASSWORD=right", $"{Programs}/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", $"{_port}", "-U", "audit", "-d", database, "-c", statement);
 
     private static Task AsOwnerAsync(string program, params string[] arguments) =>
         Environment.IsPrivilegedProcess
