@@ -50,10 +50,10 @@ else
   capture=Explicit node=127.0.0.1 pod_address=127.0.0.1
 fi
 
-read -r api webhook delivery health metrics service <<<"$(free_ports 6)"
+read -r api webhook delivery health metrics service audit_api audit audit_health audit_metrics <<<"$(free_ports 10)"
 cd "$work"
 
-say "1. An API server, a service that plays api.anthropic.com, and the operator start"
+say "1. An API server, a service that plays api.anthropic.com, the operator and the audit service start"
 dotnet exec "$apiserver" --kubeconfig "$KUBECONFIG" --port "$api" >apiserver.log 2>&1 &
 pids+=($!)
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout service.key -out service.crt -days 2 \
@@ -64,17 +64,31 @@ wait_for "The API server answers" kubectl get --raw /readyz
 kubectl create namespace superserve-system >/dev/null
 # The chart, with the operator outside of the cluster and the service's name led to this machine.
 helm template superserve "$root/charts/superserve" -n superserve-system --set "webhook.url=https://127.0.0.1:$webhook" \
-  --set "webhook.port=$webhook,delivery.port=$delivery,drainSeconds=0,sidecar.capture=$capture" \
+  --set "webhook.port=$webhook,delivery.port=$delivery,audit.apiPort=$audit_api,audit.port=$audit,drainSeconds=0,sidecar.capture=$capture" \
   --set "sidecar.extraArgs={--upstream-host,api.anthropic.com=$node:$service,--trusted-roots,$work/service.crt}" >chart.yaml
 kubectl apply --server-side -f chart.yaml >/dev/null
+kubectl apply --server-side -f - >/dev/null <<YAML
+# Where the API server finds the audit log's API, and the pod that the operator would be in.
+{apiVersion: v1, kind: Endpoints, metadata: {name: superserve-operator, namespace: superserve-system},
+ subsets: [{addresses: [{ip: 127.0.0.1}], ports: [{name: audit-api, port: $audit_api}]}]}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: superserve-operator, namespace: superserve-system},
+ spec: {serviceAccountName: superserve-operator, containers: [{name: operator, image: operator}]}}
+YAML
 kubectl get configmap superserve-operator -n superserve-system -o jsonpath='{.data.operator\.json}' >rendered.json
-python3 - "$health" "$metrics" "$node" <<'PYTHON'
-import json, sys
-options = json.load(open("rendered.json"))
-node = sys.argv[3]
-options.update(listenAddress="127.0.0.1" if node == "127.0.0.1" else "0.0.0.0", extraServingNames=["127.0.0.1", node], healthPort=int(sys.argv[1]), metricsPort=int(sys.argv[2]))
-options["sidecar"]["operatorAddress"] = f"{node}:{options['deliveryPort']}"
+kubectl get configmap superserve-audit -n superserve-system -o jsonpath='{.data.audit\.json}' >rendered-audit.json
+python3 - "$health" "$metrics" "$node" "$audit_health" "$audit_metrics" <<'PYTHON'
+import json, os, sys
+options, audit = json.load(open("rendered.json")), json.load(open("rendered-audit.json"))
+health, metrics, node, audit_health, audit_metrics = sys.argv[1:]
+listen = "127.0.0.1" if node == "127.0.0.1" else "0.0.0.0"
+options.update(listenAddress=listen, extraServingNames=["127.0.0.1", node], healthPort=int(health), metricsPort=int(metrics))
+options.update(auditAddress=f"127.0.0.1:{audit['port']}", auditTokenFile=os.path.abspath("operator.token"))
+options["sidecar"].update(operatorAddress=f"{node}:{options['deliveryPort']}", auditAddress=f"{node}:{audit['port']}")
+audit.update(listenAddress=listen, healthPort=int(audit_health), metricsPort=int(audit_metrics))
+audit.update(certificateDirectory=os.path.abspath("audit-serving"), sqliteFile=os.path.abspath("audit.db"))
 json.dump(options, open("operator.json", "w"))
+json.dump(audit, open("audit.json", "w"))
 PYTHON
 start_operator() {
   dotnet exec "$operator" run --config operator.json --kubeconfig "$KUBECONFIG" >>operator.log 2>&1 &
@@ -85,6 +99,19 @@ start_operator
 wait_for "The operator is ready" curl -sf --noproxy '*' "http://127.0.0.1:$health/readyz"
 wait_for "The webhooks have their CA" bash -c '[ "$(kubectl get mutatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 1 ] && [ "$(kubectl get validatingwebhookconfiguration superserve -o jsonpath="{.webhooks[*].clientConfig.caBundle}" | wc -w)" -eq 5 ]'
 show "the operator is ready"
+# As the operator's kubelet: the token that its pod has for the audience superserve.ai.
+kubectl --as system:node:demo --as-group system:nodes --as-group system:masters create token superserve-operator -n superserve-system --audience superserve.ai \
+  --bound-object-kind Pod --bound-object-name superserve-operator >operator.token
+wait_for "The audit service has a certificate" kubectl get secret superserve-audit-serving -n superserve-system
+mkdir audit-serving
+for entry in tls.crt tls.key ca.crt; do
+  kubectl get secret superserve-audit-serving -n superserve-system -o "jsonpath={.data.${entry/./\\.}}" | base64 -d >"audit-serving/$entry"
+done
+dotnet exec "$operator" audit --config audit.json --kubeconfig "$KUBECONFIG" >audit.log 2>&1 &
+pids+=($!)
+wait_for "The audit service is ready" curl -sf --noproxy '*' "http://127.0.0.1:$audit_health/readyz"
+wait_for "The API server has the audit log's API" kubectl wait apiservice/v1alpha1.audit.superserve.ai --for=condition=Available --timeout=1s
+show "the audit service is ready"
 
 say "2. The owner applies the quickstart: a credential, where it may go, which pods get it, and a pod"
 credential=sk-ant-api03-the-real-one-$(openssl rand -hex 12)
@@ -167,8 +194,18 @@ expect "the service is not asked" is "$(grep -c . seen.txt)" "$before"
 wait_for "The binding says so" bash -c "kubectl get sbb agent -n $ns -o wide | grep -q SecretMissing"
 kubectl get sbb agent -n "$ns" | sed 's/^/  /'
 
-say "9. Nothing that anybody wrote holds a credential"
-written=$(cat operator.log sidecar.log; curl -sS --noproxy '*' "http://127.0.0.1:$metrics/metrics" "http://$pod_address:16090/metrics"; kubectl get pods,ssec,sbb,events,configmaps -A -o yaml)
+say "9. All of it is in the audit log and in the network log"
+in_log() { holds "$(kubectl get secretrequests -n "$ns" --field-selector secret=anthropic,statusClass="$1" -o jsonpath='{.items[*].error} {.items[*].status}' 2>/dev/null)" "$2"; }
+wait_for "The use is in the log" in_log 2xx 200
+wait_for "The refusal is in the log" in_log 5xx credential_revoked
+kubectl get secretrequests -n "$ns" --field-selector since=1h | sed 's/^/  /'
+expect "each row names the secret and the sandbox" lacks "$(kubectl get secretrequests -n "$ns" --field-selector since=1h -o jsonpath='{range .items[*]}{.secrets[0].name}/{.sandbox.pod}{"\n"}{end}' | grep -v '^anthropic/agent$' || true)" /
+connected() { holds "$(kubectl get networkevents -n "$ns" --field-selector kind=connection -o jsonpath='{.items[*].host}' 2>/dev/null)" api.anthropic.com; }
+wait_for "The connection is in the log" connected
+kubectl get networkevents -n "$ns" --field-selector kind=connection,since=1h | sed 's/^/  /'
+
+say "10. Nothing that anybody wrote holds a credential"
+written=$(cat operator.log sidecar.log audit.log; cat audit.db* | tr -c '[:print:]' '\n'; kubectl get secretrequests,networkevents -A --field-selector since=1h -o yaml; curl -sS --noproxy '*' "http://127.0.0.1:$metrics/metrics" "http://$pod_address:16090/metrics"; kubectl get pods,ssec,sbb,events,configmaps -A -o yaml)
 expect "no credential in logs, metrics, objects and Events" lacks "$written" the-real-one
 
 echo

@@ -62,7 +62,11 @@ internal static class OperatorHost
         services.AddSingleton<IStandInKey>(provider => provider.GetRequiredService<StandInKey>());
         services.AddSingleton<IDeliveryTrust>(provider => provider.GetRequiredService<ServingCertificates>());
         services.AddDelivery(Environment.MachineName);
-        services.AddSingleton<SecretUses>();
+        services.AddSingleton(provider =>
+        {
+            ClusterCache cluster = provider.GetRequiredService<ClusterCache>();
+            return new SecretUses(secret => cluster.Secrets.Store.Get(secret) is not null, time);
+        });
         if (options.AuditAddress is not null) services.AddAuditApi();
 
         services.AddSingleton(provider => ActivatorUtilities.CreateInstance<EventRecorder>(provider, "superserve.ai/operator", Environment.MachineName));

@@ -1,10 +1,11 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
-using Superserve.Operator.Tests.AuditApi;
 using Superserve.Protocol.Audit;
 using Superserve.Testing;
 using Client = Superserve.Protocol.Audit.AuditService.AuditServiceClient;
@@ -13,11 +14,11 @@ namespace Superserve.Integration.Tests;
 
 /// <summary>
 /// The audit service that the operator of the tests asks, with the certificate that the operator keeps for it, and a sidecar's way of
-/// telling it something. What runs is one in memory; the program takes its place in <see cref="RunAsync"/>.
+/// telling it something: the program itself, with the rights of its service account.
 /// </summary>
 public sealed class AuditService(Kubectl kubectl, string operatorNamespace, string directory) : IAsyncDisposable
 {
-    private readonly FakeAuditService _service = new();
+    private Process? _process;
 
     public int Port { get; } = FreePort.Next();
 
@@ -52,12 +53,49 @@ public sealed class AuditService(Kubectl kubectl, string operatorNamespace, stri
         if (events.Network.Count > 0) await client.RecordAsync(events, headers);
     }
 
-    public ValueTask DisposeAsync() => _service.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is null) return;
+        using (_process)
+        {
+            Process.Start("kill", ["-TERM", _process.Id.ToString(CultureInfo.InvariantCulture)]).WaitForExit();
+            using CancellationTokenSource patience = new(TimeSpan.FromSeconds(60), TimeProvider.System);
+            await _process.WaitForExitAsync(patience.Token);
+        }
+    }
 
     private async Task RunAsync(string certificates)
     {
-        using X509Certificate2 leaf = X509Certificate2.CreateFromPemFile(Path.Combine(certificates, "tls.crt"), Path.Combine(certificates, "tls.key"));
-        await _service.StartAsync(X509CertificateLoader.LoadPkcs12(leaf.Export(X509ContentType.Pkcs12), null), Port);
+        int healthPort = FreePort.Next();
+        string kubeconfig = Path.Combine(directory, "audit.kubeconfig"), config = Path.Combine(directory, "audit.json");
+        File.Copy(Path.Combine(directory, "kubeconfig"), kubeconfig);
+        Kubectl own = new(kubeconfig);
+        await own.RunAsync("config", "set-credentials", "superserve-audit", $"--token={await kubectl.RunAsync("create", "token", "superserve-audit", "-n", operatorNamespace, "--duration=2h")}");
+        await own.RunAsync("config", "set-context", "--current", "--user=superserve-audit");
+        JsonObject options = JsonNode.Parse(await kubectl.RunAsync("get", "configmap", "superserve-audit", "-n", operatorNamespace, "-o", "jsonpath={.data.audit\\.json}"))!.AsObject();
+        options["listenAddress"] = "127.0.0.1";
+        options["port"] = Port;
+        options["healthPort"] = healthPort;
+        options["metricsPort"] = FreePort.Next();
+        options["certificateDirectory"] = certificates;
+        options["sqliteFile"] = Path.Combine(directory, "audit.db");
+        await File.WriteAllTextAsync(config, options.ToJsonString());
+        _process = Process.Start(new ProcessStartInfo("dotnet", ["exec", Path.Combine(AppContext.BaseDirectory, "superserve-operator.dll"), "audit", "--config", config, "--kubeconfig", kubeconfig]))!;
+        using HttpMessageInvoker client = new(new SocketsHttpHandler());
+        await Wait.UntilAsync("the audit service is ready", async () =>
+        {
+            if (_process.HasExited) throw new InvalidOperationException($"The audit service ended with {_process.ExitCode}.");
+            try
+            {
+                using HttpRequestMessage request = new(HttpMethod.Get, $"http://127.0.0.1:{healthPort}/readyz");
+                using HttpResponseMessage response = await client.SendAsync(request, CancellationToken.None);
+                return response.IsSuccessStatusCode;
+            }
+            catch (HttpRequestException)
+            {
+                return false;
+            }
+        });
     }
 
     /// <summary>As a sidecar connects: it trusts what the operator says.</summary>

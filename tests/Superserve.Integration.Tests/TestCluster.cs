@@ -127,7 +127,16 @@ public sealed class TestCluster : IAsyncLifetime
 
         string token = await Kubectl.RunAsync("create", "token", "superserve-operator", "-n", _operatorNamespace, "--duration=2h");
         string auditToken = Path.Combine(_directory, "audit.token");
-        await File.WriteAllTextAsync(auditToken, await Kubectl.RunAsync("create", "token", "superserve-operator", "-n", _operatorNamespace, "--audience=superserve.ai", "--duration=2h"));
+        // A kubelet's tokens are bound to their pod.
+        await Kubectl.FeedAsync(
+            $$"""
+            apiVersion: v1
+            kind: Pod
+            metadata: {name: superserve-operator, namespace: {{_operatorNamespace}}}
+            spec: {serviceAccountName: superserve-operator, containers: [{name: operator, image: registry.k8s.io/pause}]}
+            """, "apply", "--server-side", "-f", "-");
+        await File.WriteAllTextAsync(auditToken, await Kubectl.RunAsync(
+            "create", "token", "superserve-operator", "-n", _operatorNamespace, "--audience=superserve.ai", "--duration=2h", "--bound-object-kind=Pod", "--bound-object-name=superserve-operator"));
         _audit = new AuditService(Kubectl, _operatorNamespace, _directory);
         string operatorKubeconfig = Path.Combine(_directory, "operator.kubeconfig");
         File.Copy(kubeconfig, operatorKubeconfig);

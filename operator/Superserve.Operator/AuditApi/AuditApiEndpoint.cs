@@ -23,8 +23,8 @@ internal sealed partial class AuditApiEndpoint(FrontProxy frontProxy, AccessRevi
     /// <summary>How long an answer may take; the API server itself waits for a minute.</summary>
     public static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
 
-    // A page in all its forms is some megabytes.
-    private const int MaxConcurrent = 8;
+    // A page in all its forms is some megabytes; and the audit service answers eight calls of one pod at once.
+    private const int MaxConcurrent = 6;
     private const int MaxWaiting = 64;
 
     private readonly ConcurrencyLimiter _turns = new(new ConcurrencyLimiterOptions { PermitLimit = MaxConcurrent, QueueLimit = MaxWaiting, QueueProcessingOrder = QueueProcessingOrder.OldestFirst });
@@ -131,6 +131,7 @@ internal sealed partial class AuditApiEndpoint(FrontProxy frontProxy, AccessRevi
             {
                 StatusCode.InvalidArgument when !request.Continue.IsEmpty => AuditApiException.BadRequest("continue key is not valid: the audit service does not know it; start the list again without it"),
                 StatusCode.OutOfRange or StatusCode.FailedPrecondition when !request.Continue.IsEmpty => AuditApiException.Expired("the provided continue parameter is too old: the rows that it stands among are gone; start the list again without it"),
+                StatusCode.ResourceExhausted => AuditApiException.TooMany("the audit service has as much to do as it can; try again"),
                 StatusCode.DeadlineExceeded => AuditApiException.Unavailable($"the audit service did not answer within {AuditClient.Patience.TotalSeconds} s; try again, or ask for less by --field-selector since=10m"),
                 StatusCode.Unauthenticated or StatusCode.PermissionDenied => AuditApiException.Unavailable("the audit service does not accept the operator; the operator's log says why (look for event 362)"),
                 _ => AuditApiException.Unavailable("the audit service does not answer; nothing is lost, as sidecars keep what they have recorded: try again, and look at the Deployment superserve-audit if it stays so"),

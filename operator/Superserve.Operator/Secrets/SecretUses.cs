@@ -1,5 +1,4 @@
 using Superserve.Kubernetes;
-using Superserve.Operator.Cluster;
 using Superserve.Operator.Resources;
 
 namespace Superserve.Operator.Secrets;
@@ -14,7 +13,9 @@ public sealed record UseSoFar(DateTimeOffset? LastUsedAt, long Used, long Refuse
 /// What status shows of use. A busy secret is used all the time: what was heard is shown once per <see cref="Pace"/>, so that status is
 /// not written with every request.
 /// </summary>
-public sealed class SecretUses(ClusterCache cluster, TimeProvider time)
+/// <param name="isThere">Whether there is a Superserve Secret of that name.</param>
+/// <param name="time">The clock.</param>
+public sealed class SecretUses(Func<ObjectKey, bool> isThere, TimeProvider time)
 {
     /// <summary>Between two changes of what one secret's status shows.</summary>
     public static readonly TimeSpan Pace = TimeSpan.FromMinutes(1);
@@ -38,7 +39,7 @@ public sealed class SecretUses(ClusterCache cluster, TimeProvider time)
         lock (_gate)
         {
             foreach ((ObjectKey secret, UseSoFar use) in heard)
-                if (cluster.Secrets.Store.Get(secret) is not null) _heard[secret] = use with { LastUsedAt = use.LastUsedAt is { } at ? Conditions.Seconds(at) : null };
+                if (isThere(secret)) _heard[secret] = use with { LastUsedAt = use.LastUsedAt is { } at ? Conditions.Seconds(at) : null };
         }
     }
 
@@ -49,7 +50,7 @@ public sealed class SecretUses(ClusterCache cluster, TimeProvider time)
         lock (_gate)
         {
             DateTimeOffset now = time.GetUtcNow();
-            foreach (ObjectKey gone in _heard.Keys.Concat(_shown.Keys).Where(secret => cluster.Secrets.Store.Get(secret) is null).ToList())
+            foreach (ObjectKey gone in _heard.Keys.Concat(_shown.Keys).Where(secret => !isThere(secret)).ToList())
             {
                 _heard.Remove(gone);
                 _shown.Remove(gone);

@@ -169,7 +169,7 @@ public sealed class OwnCertificatesTests : CertificatesTest
             metadata: {name: superserve-operator, namespace: {{OperatorNamespace}}}
             rules:
             - {apiGroups: [""], resources: [secrets], verbs: [create]}
-            - {apiGroups: [""], resources: [secrets], resourceNames: [superserve-ca, superserve-stand-in-key], verbs: [get, list, watch, update]}
+            - {apiGroups: [""], resources: [secrets], resourceNames: [superserve-ca, superserve-stand-in-key, superserve-audit-serving], verbs: [get, list, watch, update]}
             ---
             apiVersion: rbac.authorization.k8s.io/v1
             kind: RoleBinding
@@ -185,6 +185,10 @@ public sealed class OwnCertificatesTests : CertificatesTest
               resources: [validatingwebhookconfigurations, mutatingwebhookconfigurations]
               resourceNames: [superserve]
               verbs: [list, watch, patch]
+            - apiGroups: [apiregistration.k8s.io]
+              resources: [apiservices]
+              resourceNames: [v1alpha1.audit.superserve.ai]
+              verbs: [list, watch, patch]
             ---
             apiVersion: rbac.authorization.k8s.io/v1
             kind: ClusterRoleBinding
@@ -199,9 +203,11 @@ public sealed class OwnCertificatesTests : CertificatesTest
         await replica.Own.StartAsync(CancellationToken.None);
         await replica.Key.StartAsync(CancellationToken.None);
         replica.Lead();
-        await Eventually.True(() => replica.Serving.IsReady && replica.Key.IsReady, $"all is there: {replica.Serving.Problem} {replica.Key.Problem}");
+        await Eventually.True(() => replica.Serving.IsReady && replica.Key.IsReady && Entry(AuditCertificate.SecretName, "tls.key") is not null, $"all is there: {replica.Serving.Problem} {replica.Key.Problem}");
         await PatchSecretAsync(Name, """{"ca.key": null}""");
         await Eventually.True(() => Entry(Name, "ca.key") is not null, "it may be mended");
+        await PatchSecretAsync(AuditCertificate.SecretName, """{"tls.key": null}""");
+        await Eventually.True(() => Entry(AuditCertificate.SecretName, "tls.key") is not null, "the audit service's may be mended");
         await Eventually.True(() => Writes("validatingwebhookconfigurations").Count() == 2 && !replica.Log.Text.Contains("403", StringComparison.Ordinal), "nothing was refused");
     }
 

@@ -26,9 +26,10 @@ internal sealed class Replica : IAsyncDisposable
         Own = new OwnCertificates(Serving, _connection, Options, _metrics, clock, Log);
         Key = new StandInKey(_connection, Options, _metrics, clock, Log);
         Bundles = new CaBundleController(Serving, _connection, Options, _metrics, clock, Log);
+        Audit = new AuditCertificate(Own, Serving, _connection, Options, _metrics, clock, Log);
     }
 
-    public static OperatorOptions Options { get; } = new();
+    public static OperatorOptions Options { get; } = new() { AuditAddress = "superserve-audit.superserve-system.svc:16446" };
 
     public RecordedLog Log { get; } = new();
 
@@ -40,6 +41,8 @@ internal sealed class Replica : IAsyncDisposable
 
     public CaBundleController Bundles { get; }
 
+    public AuditCertificate Audit { get; }
+
     public static async Task<Replica> ServingAsync(EmbeddedApiServer server, TimeProvider? time = null)
     {
         Replica replica = new(server, time);
@@ -48,7 +51,7 @@ internal sealed class Replica : IAsyncDisposable
         return replica;
     }
 
-    public void Lead() => _leading = Bundles.RunAsync(_stop.Token);
+    public void Lead() => _leading = Task.WhenAll(Bundles.RunAsync(_stop.Token), Audit.RunAsync(_stop.Token));
 
     public async ValueTask DisposeAsync()
     {
@@ -59,6 +62,7 @@ internal sealed class Replica : IAsyncDisposable
         Own.Dispose();
         Key.Dispose();
         Bundles.Dispose();
+        Audit.Dispose();
         _connection.Dispose();
         _metrics.Dispose();
     }

@@ -43,7 +43,7 @@ internal static class SidecarParts
     public static IEnumerable<JsonObject> VolumesFor(InjectionOptions options) =>
     [
         new() { ["name"] = TrustVolume, ["emptyDir"] = new JsonObject { ["sizeLimit"] = "8Mi" } },
-        new() { ["name"] = StateVolume, ["emptyDir"] = new JsonObject { ["medium"] = "Memory", ["sizeLimit"] = "4Mi" } },
+        new() { ["name"] = StateVolume, ["emptyDir"] = new JsonObject { ["medium"] = "Memory", ["sizeLimit"] = "32Mi" } },
         new()
         {
             ["name"] = TokenVolume,

@@ -43,6 +43,7 @@ internal sealed class TestNamespace : INamespaceResources
                     {
                         Capture = document["capture"]?.GetValue<string>() == "Explicit" ? CaptureMode.Explicit : CaptureMode.Transparent,
                         NetAdmin = document["netAdmin"]?.GetValue<bool>() ?? false,
+                        AuditAddress = document["audit"]?.GetValue<bool>() == false ? null : Options.AuditAddress,
                     };
                     break;
             }
@@ -57,6 +58,7 @@ internal sealed class TestNamespace : INamespaceResources
         Image = "ghcr.io/superserve-k8s/superserve-sidecar:0.1.0",
         OperatorAddress = "superserve-operator.superserve-system.svc.cluster.local:16444",
         OperatorAuthorities = "-----BEGIN CERTIFICATE-----\nMIIBexample\n-----END CERTIFICATE-----\n",
+        AuditAddress = "superserve-audit.superserve-system.svc:16446",
         ExplicitRuntimeClasses = ["gvisor"],
     };
 
