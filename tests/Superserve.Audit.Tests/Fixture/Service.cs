@@ -52,7 +52,7 @@ internal sealed class Service : IAsyncDisposable
     {
         Service service = new(options, limits, replace);
         await service._app.StartAsync();
-        if (waits) await Eventually.True(() => service._app.Services.StoreProblem() is null, "the store is open");
+        if (waits) await Eventually.True(() => service.Get(service.Options.HealthPort, "/readyz").StartsWith("200", StringComparison.Ordinal), "the store is open, and there is a certificate");
         return service;
     }
 
