@@ -56,9 +56,9 @@ as_in_pod() {
 
 # Waits until a program that runs in the background is healthy.
 expect_health() {
-  local process=$1 i
+  local process=$1 path=${2:-healthz} i
   for ((i = 0; ; i++)); do
-    curl --silent --fail --noproxy '*' --output /dev/null http://127.0.0.1:16021/healthz && break
+    curl --silent --fail --noproxy '*' --output /dev/null "http://127.0.0.1:16021/$path" && break
     kill -0 "$process" 2>/dev/null && [ "$i" -lt 300 ] || fail "$image: it does not answer: $(cat "$work/log")"
     sleep 0.2
   done
@@ -172,5 +172,19 @@ as_in_pod /usr/bin/superserve-operator run --config /tmp/operator.json --kubecon
 operator=$!
 expect_health "$operator"
 expect_end "$operator"
+
+# The audit service opens its store, for which it brings SQLite along, with a certificate as the operator's leader keeps one.
+mkdir -p "$root/tmp/serving"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=audit -addext subjectAltName=DNS:superserve-audit.superserve-system.svc \
+  -addext extendedKeyUsage=serverAuth -keyout "$root/tmp/serving/tls.key" -out "$root/tmp/serving/tls.crt" 2>/dev/null
+cp "$root/tmp/serving/tls.crt" "$root/tmp/serving/ca.crt"
+chmod 0644 "$root/tmp/serving/tls.key"
+echo '{"certificateDirectory": "/tmp/serving", "sqliteFile": "/tmp/audit/audit.db"}' >"$root/tmp/audit.json"
+as_in_pod /usr/bin/superserve-operator audit --config /tmp/audit.json --kubeconfig /tmp/kubeconfig
+"${in_pod[@]}" >"$work/log" 2>&1 &
+audit=$!
+expect_health "$audit" readyz
+[ -s "$root/tmp/audit/audit.db" ] || fail "$image: the audit service is ready without a store: $(cat "$work/log")"
+expect_end "$audit"
 
 echo "$passed passed, 0 failed"
