@@ -93,7 +93,7 @@ Say("");
 Say("| connected sandboxes | operator's memory, MB | processor while nothing changes, % of one core | to admit and connect, s |");
 Say("|---|---|---|---|");
 foreach (string line in usage) Say(line);
-if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), string.Join('\n', await FillAsync("head.md", Take()), await FillAsync("Http/section.md", requests), await FillAsync("Network/section.md", connections), await FillAsync("Audit/section.md", audit)));
+if (args.Length == 0) await File.WriteAllTextAsync(Repository.PathTo("docs/benchmarks.md"), string.Join('\n', await FillAsync("head.md", Take()), await FillAsync("Http/section.md", requests), await FillAsync("Network/section.md", connections), await FillAsync("Soak/section.md", ""), await FillAsync("Audit/section.md", audit)));
 return 0;
 
 void Say(string line)
