@@ -15,8 +15,8 @@ public static class AuditLimits
     /// <summary>The number that a boot is known by, in bytes.</summary>
     public const int BootBytes = 16;
 
-    /// <summary>Secrets that one request used.</summary>
-    public const int Uses = 16;
+    /// <summary>Secrets that one request used: more than there is room for in its head, so that no request is too much for its row.</summary>
+    public const int Uses = 256;
 
     /// <summary>Characters of a path.</summary>
     public const int Path = 4096;
