@@ -24,7 +24,7 @@ public sealed class BatchReaderTests
         ("secret has to be the name", record => record.Uses[0].Secret = ""),
         ("secret has to be the name", record => record.Uses[0].Secret = "A secret"),
         ("secret has to be the name", record => record.Uses[0].Secret = new string('a', 254)),
-        ("it has more than 16 uses", record => record.Uses.AddRange(Enumerable.Repeat(record.Uses[0], 16).ToArray())),
+        ($"it has more than {AuditLimits.Uses} uses", record => record.Uses.AddRange(Enumerable.Repeat(record.Uses[0], AuditLimits.Uses).ToArray())),
         ("port is none", record => record.Port = 65536),
         ("status has to be", record => record.Status = 99),
         ("status has to be", record => record.Status = uint.MaxValue),
