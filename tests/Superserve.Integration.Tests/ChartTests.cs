@@ -149,6 +149,36 @@ public sealed class ChartTests(TestCluster cluster)
         }
     }
 
+    [Fact]
+    public async Task The_audit_log_is_on_a_claim_where_the_cluster_can_fill_one_and_otherwise_on_the_pods_own_disk()
+    {
+        // Neither asks a real cluster to have other StorageClasses than it has.
+        await using ApiServer.EmbeddedApiServer server = await ApiServer.EmbeddedApiServer.StartAsync();
+        string without = await DryRunAsync();
+        Assert.DoesNotContain("kind: PersistentVolumeClaim", without, StringComparison.Ordinal);
+        Assert.Contains("are lost when its pod goes: the cluster has no default StorageClass", without, StringComparison.Ordinal);
+        Assert.Contains("kind: PersistentVolumeClaim", await DryRunAsync("audit.persistence.storageClass=fast"), StringComparison.Ordinal);
+        await server.ApplyAsync("""
+            apiVersion: storage.k8s.io/v1
+            kind: StorageClass
+            metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+            provisioner: example.com/none
+            """);
+        string with = await DryRunAsync();
+        Assert.Contains("kind: PersistentVolumeClaim", with, StringComparison.Ordinal);
+        Assert.DoesNotContain("are lost", with, StringComparison.Ordinal);
+        Assert.Contains("are lost when its pod goes. To keep them", await DryRunAsync("audit.persistence.enabled=false"), StringComparison.Ordinal);
+        Assert.Contains("kind: PersistentVolumeClaim", string.Join('\n', await Chart.RenderAsync(Release, OwnNamespace)), StringComparison.Ordinal);
+
+        async Task<string> DryRunAsync(params string[] values)
+        {
+            string[] arguments = ["install", Release, Repository.PathTo("charts/superserve"), "-n", "default", "--dry-run=server", "--kubeconfig", server.KubeconfigPath, .. values.SelectMany(value => (string[])["--set", value])];
+            Outcome outcome = await Tool.Helm.RunAsync("", new Dictionary<string, string>(), arguments);
+            Assert.True(outcome.Status == 0, outcome.ToString());
+            return outcome.Output;
+        }
+    }
+
     [Theory]
     [InlineData("superserve-operator", "replicas=2")]
     [InlineData("superserve-operator", "certManager.enabled=true,certManager.issuerRef.name=internal")]

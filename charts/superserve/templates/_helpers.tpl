@@ -64,3 +64,20 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if not (regexMatch "^[1-9][0-9]{0,4}(Mi|Gi|Ti)$" $size) }}{{ fail (printf "audit.retention.size is %s: write a whole number with Mi, Gi or Ti, as 8Gi" $size) }}{{ end -}}
 {{- mul (regexFind "^[0-9]+" $size | int64) (get $units (regexFind "[A-Z]i$" $size) | int64) -}}
 {{- end -}}
+
+{{/* Whether the audit service's store is on a claim: "true" or empty. Where no cluster can be asked (helm template) it is. */}}
+{{- define "superserve.auditClaim" -}}
+{{- $persistence := .Values.audit.persistence }}
+{{- if not (has (toString $persistence.enabled) (list "true" "false" "auto")) }}
+{{- fail (printf "audit.persistence.enabled is %v: write auto, true or false" $persistence.enabled) }}
+{{- end }}
+{{- if .Values.audit.postgres.secretName }}
+{{- else if ne (toString $persistence.enabled) "auto" }}{{ if eq (toString $persistence.enabled) "true" }}true{{ end }}
+{{- else if or $persistence.storageClass $persistence.existingClaim (not (lookup "v1" "Namespace" "" "kube-system")) }}true
+{{- else if lookup "v1" "PersistentVolumeClaim" .Release.Namespace (include "superserve.auditName" .) }}true
+{{- else if .Capabilities.APIVersions.Has "storage.k8s.io/v1/StorageClass" }}
+{{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items }}
+{{- if eq (dig "metadata" "annotations" "storageclass.kubernetes.io/is-default-class" "" .) "true" }}true{{ break }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -42,6 +42,7 @@ internal static class BuiltInTypes
         new("networking.k8s.io", "v1", "ingresses", "Ingress", true) { ShortNames = ["ing"], TracksGeneration = true, Subresources = ["status"] },
         new("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true) { TracksGeneration = true },
         new("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true) { ShortNames = ["pdb"], TracksGeneration = true, Subresources = ["status"] },
+        new("storage.k8s.io", "v1", "storageclasses", "StorageClass", false) { ShortNames = ["sc"] },
         new("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false) { ShortNames = ["pc"] },
         new("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false),
 
