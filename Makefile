@@ -45,7 +45,7 @@ soak: setup-bench $(SIDECAR) ## Mixed traffic through the sidecar, and whether i
 	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
 	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build -- --soak $(MINUTES)
 
-faults: setup-test $(SIDECAR) ## Lets parts of the audit log fail under traffic, and looks whether it has every request once; twenty-five minutes, or SECONDS_AWAY=10.
+faults: setup-test $(SIDECAR) ## Lets parts of the audit log fail under traffic, and looks whether it has every request once; half an hour, or SECONDS_AWAY=10.
 	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
 	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build -- --faults $(SECONDS_AWAY)
 

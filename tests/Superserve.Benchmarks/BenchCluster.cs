@@ -8,8 +8,8 @@ using Superserve.Testing;
 namespace Superserve.Benchmarks;
 
 /// <summary>An API server and the operator, each a process of its own, and a namespace with a secret and a binding.</summary>
-/// <param name="audit">What the chart says of the audit service, as <c>audit.enabled=false</c>.</param>
-internal sealed class BenchCluster(string audit = "audit.enabled=false") : IAsyncDisposable
+/// <param name="hasAudit">Whether the operator keeps a certificate for an audit service.</param>
+internal sealed class BenchCluster(bool hasAudit = false) : IAsyncDisposable
 {
     public const string Namespace = "bench";
     public const string UpstreamHost = "api.example.com";
@@ -40,7 +40,8 @@ internal sealed class BenchCluster(string audit = "audit.enabled=false") : IAsyn
         await UntilAsync("the API server is there", () => Task.FromResult(File.Exists(Kubeconfig)));
         Kubectl kubectl = Kubectl = new Kubectl(Kubeconfig);
         IReadOnlyList<string> manifests = await Chart.RenderAsync(
-            "superserve", "superserve-system", $"webhook.url=https://127.0.0.1:{WebhookPort}", $"webhook.port={WebhookPort}", $"delivery.port={DeliveryPort}", audit);
+            "superserve", "superserve-system", $"webhook.url=https://127.0.0.1:{WebhookPort}", $"webhook.port={WebhookPort}", $"delivery.port={DeliveryPort}",
+            hasAudit ? $"audit.apiPort={FreePort.Next()}" : "audit.enabled=false");
         await kubectl.RunAsync("create", "namespace", "superserve-system");
         await kubectl.FeedAsync(string.Join("\n---\n", manifests), "apply", "--server-side", "-f", "-");
         // The tokens come from here, and not from a kubelet; the webhook that would refuse them is the last one.
@@ -60,6 +61,7 @@ internal sealed class BenchCluster(string audit = "audit.enabled=false") : IAsyn
         Connection = KubernetesConnection.FromKubeconfig(TimeProvider.System, Kubeconfig);
         await UntilAsync("the webhooks have their CA", async () =>
         {
+            if (Operator.HasExited) throw new InvalidOperationException($"The operator ended with {Operator.ExitCode}: {await File.ReadAllTextAsync(Path.Combine(_directory, "operator.log"))}");
             V1MutatingWebhookConfiguration live = await Connection.SendAsync<V1MutatingWebhookConfiguration>(
                 HttpMethod.Get, "apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/superserve");
             byte[]? bundle = live.Webhooks[0].ClientConfig.CaBundle;

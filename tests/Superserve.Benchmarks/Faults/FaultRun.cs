@@ -14,12 +14,17 @@ public sealed class FaultRun : IAsyncDisposable
     /// <summary>Blocked connections of a flood.</summary>
     private const int FloodPerSecond = 2000;
 
+    private const int Workers = 8;
+
+    /// <summary>Why the sidecar refuses what it could not keep an event of.</summary>
+    internal const string Unavailable = "audit_unavailable";
+
     private const string Strict = "strict";
     private const string Confined = "confined";
 
     private static readonly TimeSpan StepBack = TimeSpan.FromHours(1);
 
-    private readonly BenchCluster _cluster = new("audit.enabled=true");
+    private readonly BenchCluster _cluster = new(hasAudit: true);
     private readonly TimeSpan _away;
     private int _scenarios;
 
@@ -90,8 +95,8 @@ public sealed class FaultRun : IAsyncDisposable
     });
 
     /// <summary>
-    /// The service's first, then the sidecar's too; then the service starts anew. To both the service's certificate is of the future by then: nothing is
-    /// sent until the clocks are right again.
+    /// The service's first, then the sidecar's too; then the service starts anew. By their clocks its certificate is of the future then:
+    /// nothing is sent until they are right again.
     /// </summary>
     public Task<FaultFigures> ClockSteppedBackAsync() => RunAsync(new Scene("clocks an hour back, then right again") { HasClocks = true }, async stage =>
     {
@@ -112,7 +117,7 @@ public sealed class FaultRun : IAsyncDisposable
     {
         long began = TimeProvider.System.GetTimestamp();
         using CancellationTokenSource end = new();
-        Task[] flood = [.. Enumerable.Range(0, FloodWorkers).Select(worker => Task.Run(() => FloodAsync(stage, worker, end.Token)))];
+        Task[] flood = [.. Enumerable.Range(0, Workers).Select(worker => Task.Run(() => FloodAsync(stage, worker, end.Token)))];
         await PassAsync(_away / 4);
         await stage.Audit.KillAsync();
         await PassAsync(_away / 2);
@@ -137,7 +142,7 @@ public sealed class FaultRun : IAsyncDisposable
             }
         }
 
-        await Task.WhenAll(Enumerable.Range(0, FloodWorkers).Select(_ => Task.Run(FillAsync)));
+        await Task.WhenAll(Enumerable.Range(0, Workers).Select(_ => Task.Run(FillAsync)));
         int before = stage.Traffic.Refused;
         await BenchCluster.UntilAsync("requests with a secret are refused", () => Task.FromResult(stage.Traffic.Refused > before + PerSecond));
         await PassAsync(_away);
@@ -154,8 +159,6 @@ public sealed class FaultRun : IAsyncDisposable
     });
 
     public async ValueTask DisposeAsync() => await _cluster.DisposeAsync();
-
-    private const int FloodWorkers = 8;
 
     private static Task PassAsync(TimeSpan time) => Task.Delay(time, TimeProvider.System);
 
@@ -183,7 +186,7 @@ public sealed class FaultRun : IAsyncDisposable
         long started = TimeProvider.System.GetTimestamp();
         for (int number = 0; !end.IsCancellationRequested; number++)
         {
-            TimeSpan wait = TimeSpan.FromSeconds((double)number * FloodWorkers / FloodPerSecond) - TimeProvider.System.GetElapsedTime(started);
+            TimeSpan wait = TimeSpan.FromSeconds((double)number * Workers / FloodPerSecond) - TimeProvider.System.GetElapsedTime(started);
             if (wait > TimeSpan.Zero) await Task.Delay(wait, TimeProvider.System, CancellationToken.None);
             Expect(await stage.Pod.IsBlockedAsync($"h{number % 5000}.w{worker}.example.org", 1 + (number * 7919 % 65535)), "a connection is blocked");
             Interlocked.Increment(ref stage.Blocked);
@@ -320,11 +323,11 @@ public sealed class FaultRun : IAsyncDisposable
         }
 
         /// <summary>What a target begins with; the log cuts long ones.</summary>
-        private static string NumberOf(string target) => target.Split('/')[1];
+        private static string NumberOf(string target) => target.Split('/') is [_, { } number, ..] ? number : target;
 
         private async Task<FaultFigures> LookAsync(string[] seen)
         {
-            RequestRow[] rows = [.. (await Audit.ListAsync(Log.Requests)).Requests.Where(row => row.Record.Error.Length == 0 || row.Record.Error is "interrupted" or "aborted")];
+            RequestRow[] rows = [.. (await Audit.ListAsync(Log.Requests)).Requests.Where(row => row.Record.Error != Unavailable)];
             HashSet<string> targets = [.. rows.Select(row => NumberOf(row.Record.Path))];
             int missing = seen.Count(target => !targets.Contains(NumberOf(target))), twice = rows.Length - targets.Count;
             long overflowed = await Pod.MetricAsync("superserve_sidecar_events_dropped_total", "request"), told = await Figures.SumAsync(Audit.MetricsPort, "superserve_audit_overflowed_total", "requests");

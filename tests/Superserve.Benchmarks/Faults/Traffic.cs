@@ -59,7 +59,7 @@ internal sealed class Traffic(FaultPod pod, int perSecond)
         try
         {
             (HttpStatusCode status, string? reason) = await pod.AskAsync($"/{Interlocked.Increment(ref _last)}{rest}");
-            if ((status, reason) == (HttpStatusCode.ServiceUnavailable, "audit_unavailable"))
+            if ((status, reason) == (HttpStatusCode.ServiceUnavailable, FaultRun.Unavailable))
             {
                 Interlocked.Increment(ref _refused);
                 return false;
