@@ -8,12 +8,13 @@ SHELL := /bin/bash
 
 BIN := artifacts/bin
 MINUTES := 60
+SECONDS_AWAY := 120
 SIDECAR := $(BIN)/superserve-sidecar
 RID := $(if $(filter aarch64 arm64,$(shell uname -m)),linux-arm64,linux-x64)
 SOURCES := $(shell find core sidecar -name '*.cs' -o -name '*.csproj' -o -name '*.proto' -o -name '*.json' -o -name '*.dat' | grep -v -e /bin/ -e /obj/) \
            Directory.Build.props Directory.Packages.props global.json .editorconfig BannedSymbols.txt
 
-.PHONY: help build demo demo-local bench soak test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-clients setup-bench setup-images
+.PHONY: help build demo demo-local bench soak faults test test-unit test-crds mutate image-archives check-images format check-format clean setup-build setup-test setup-clients setup-bench setup-images
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -43,6 +44,10 @@ bench: setup-bench $(SIDECAR) ## Measures delivery, admission, requests, connect
 soak: setup-bench $(SIDECAR) ## Mixed traffic through the sidecar, and whether it leaks; as root, an hour, or MINUTES=10.
 	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
 	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build -- --soak $(MINUTES)
+
+faults: setup-test $(SIDECAR) ## Lets parts of the audit log fail under traffic, and looks whether it has every request once; half an hour, or SECONDS_AWAY=10.
+	dotnet build tests/Superserve.Benchmarks -c Release --nologo -v quiet
+	dotnet run --project tests/Superserve.Benchmarks -c Release --no-build -- --faults $(SECONDS_AWAY)
 
 test: setup-test setup-clients $(SIDECAR) check-format ## Runs every test; a test that cannot run counts as failed.
 	build/test.sh

@@ -8,7 +8,8 @@ using Superserve.Testing;
 namespace Superserve.Benchmarks;
 
 /// <summary>An API server and the operator, each a process of its own, and a namespace with a secret and a binding.</summary>
-internal sealed class BenchCluster : IAsyncDisposable
+/// <param name="hasAudit">Whether the operator keeps a certificate for an audit service.</param>
+internal sealed class BenchCluster(bool hasAudit = false) : IAsyncDisposable
 {
     public const string Namespace = "bench";
     public const string UpstreamHost = "api.example.com";
@@ -17,6 +18,10 @@ internal sealed class BenchCluster : IAsyncDisposable
     private readonly List<Process> _processes = [];
 
     public KubernetesConnection Connection { get; private set; } = null!;
+
+    public string Kubeconfig => Path.Combine(_directory, "kubeconfig");
+
+    public Kubectl Kubectl { get; private set; } = null!;
 
     public Process Operator { get; private set; } = null!;
 
@@ -31,12 +36,12 @@ internal sealed class BenchCluster : IAsyncDisposable
 
     public async Task StartAsync()
     {
-        string kubeconfig = Path.Combine(_directory, "kubeconfig");
-        Start("apiserver", Path.Combine(AppContext.BaseDirectory, "Superserve.ApiServer.dll"), "--kubeconfig", kubeconfig, "--port", FreePort.Next().ToString(CultureInfo.InvariantCulture));
-        await UntilAsync("the API server is there", () => Task.FromResult(File.Exists(kubeconfig)));
-        Kubectl kubectl = new(kubeconfig);
+        Start("apiserver", Path.Combine(AppContext.BaseDirectory, "Superserve.ApiServer.dll"), "--kubeconfig", Kubeconfig, "--port", FreePort.Next().ToString(CultureInfo.InvariantCulture));
+        await UntilAsync("the API server is there", () => Task.FromResult(File.Exists(Kubeconfig)));
+        Kubectl kubectl = Kubectl = new Kubectl(Kubeconfig);
         IReadOnlyList<string> manifests = await Chart.RenderAsync(
-            "superserve", "superserve-system", $"webhook.url=https://127.0.0.1:{WebhookPort}", $"webhook.port={WebhookPort}", $"delivery.port={DeliveryPort}", "audit.enabled=false");
+            "superserve", "superserve-system", $"webhook.url=https://127.0.0.1:{WebhookPort}", $"webhook.port={WebhookPort}", $"delivery.port={DeliveryPort}",
+            hasAudit ? $"audit.apiPort={FreePort.Next()}" : "audit.enabled=false");
         await kubectl.RunAsync("create", "namespace", "superserve-system");
         await kubectl.FeedAsync(string.Join("\n---\n", manifests), "apply", "--server-side", "-f", "-");
         // The tokens come from here, and not from a kubelet; the webhook that would refuse them is the last one.
@@ -51,11 +56,12 @@ internal sealed class BenchCluster : IAsyncDisposable
         options["maxConnectionsPerAddress"] = 20_000;
         string config = Path.Combine(_directory, "operator.json");
         await File.WriteAllTextAsync(config, options.ToJsonString());
-        Operator = Start("operator", Path.Combine(AppContext.BaseDirectory, "superserve-operator.dll"), "run", "--config", config, "--kubeconfig", kubeconfig, "--log-level", "Warning");
+        Operator = Start("operator", Path.Combine(AppContext.BaseDirectory, "superserve-operator.dll"), "run", "--config", config, "--kubeconfig", Kubeconfig, "--log-level", "Warning");
 
-        Connection = KubernetesConnection.FromKubeconfig(TimeProvider.System, kubeconfig);
+        Connection = KubernetesConnection.FromKubeconfig(TimeProvider.System, Kubeconfig);
         await UntilAsync("the webhooks have their CA", async () =>
         {
+            if (Operator.HasExited) throw new InvalidOperationException($"The operator ended with {Operator.ExitCode}: {await File.ReadAllTextAsync(Path.Combine(_directory, "operator.log"))}");
             V1MutatingWebhookConfiguration live = await Connection.SendAsync<V1MutatingWebhookConfiguration>(
                 HttpMethod.Get, "apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/superserve");
             byte[]? bundle = live.Webhooks[0].ClientConfig.CaBundle;
@@ -82,13 +88,13 @@ internal sealed class BenchCluster : IAsyncDisposable
     }
 
     /// <summary>A pod, through admission.</summary>
-    public Task<V1Pod> CreatePodAsync(string name) => Connection.SendAsync<V1Pod>(HttpMethod.Post, $"api/v1/namespaces/{Namespace}/pods", Pod(name));
+    public Task<V1Pod> CreatePodAsync(string name, string app = "agent") => Connection.SendAsync<V1Pod>(HttpMethod.Post, $"api/v1/namespaces/{Namespace}/pods", Pod(name, app));
 
-    public static V1Pod Pod(string name) => new()
+    public static V1Pod Pod(string name, string app = "agent") => new()
     {
         ApiVersion = "v1",
         Kind = "Pod",
-        Metadata = new V1ObjectMeta { Name = name, NamespaceProperty = Namespace, Labels = new Dictionary<string, string> { ["app"] = "agent" } },
+        Metadata = new V1ObjectMeta { Name = name, NamespaceProperty = Namespace, Labels = new Dictionary<string, string> { ["app"] = app } },
         Spec = new V1PodSpec { Containers = [new V1Container { Name = "agent", Image = "agent" }] },
     };
 

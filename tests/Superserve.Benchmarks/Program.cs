@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using Superserve.Benchmarks;
 using Superserve.Benchmarks.Audit;
+using Superserve.Benchmarks.Faults;
 using Superserve.Benchmarks.Http;
 using Superserve.Benchmarks.Network;
 using Superserve.Benchmarks.Soak;
@@ -12,8 +13,12 @@ using Superserve.Testing;
 // usage: Superserve.Benchmarks [--streams 10000 | --network | --http [what …] | --audit [rows]]: the most simulated sidecars, or the section
 // about connections, requests or the audit service alone. With an option the page is not written. What --http takes: HttpBench.
 //        Superserve.Benchmarks --soak 60 [30]: traffic for so many minutes, so much a second, and whether the sidecar bears it (status 0).
+//        Superserve.Benchmarks --faults [120 [Flood …]]: parts of the audit log fail, for so many seconds each; status 0 where every request is in it once.
 if (args is ["--soak", { } minutes, .. string[] rate])
     return await new SoakRun(int.Parse(minutes, CultureInfo.InvariantCulture), rate is [{ } each] ? int.Parse(each, CultureInfo.InvariantCulture) : SoakRun.PerSecond).RunAsync() ? 0 : 1;
+
+if (args is ["--faults", .. string[] faults])
+    return await FaultReport.RunAsync(TimeSpan.FromSeconds(faults is [{ } away, ..] ? int.Parse(away, CultureInfo.InvariantCulture) : 120), faults.Length > 1 ? faults[1..] : []) ? 0 : 1;
 
 int most = args is ["--streams", { } number] ? int.Parse(number, CultureInfo.InvariantCulture) : 10_000;
 StringBuilder report = new();
