@@ -340,7 +340,7 @@ public sealed class FaultRun : IAsyncDisposable
                 (missing > (_scene.MayRefuse ? 0 : overflowed), "Requests are missing."),
                 (twice > 0, "Requests are in the log twice."),
                 (overflowed != told, $"The sidecar counts {overflowed} overflowed events, the audit service {told}."),
-                (!_scene.MayFail && Traffic.Failed > 0, $"Requests failed: {Traffic.Failure}."),
+                (!_scene.MayFail && Traffic.Failed > 0, $"Requests failed, the last one with {Traffic.Failure}"),
                 (!_scene.MayRefuse && Traffic.Refused > 0, "Requests were refused."),
                 (!_scene.MayFail && rows.Any(row => row.Record.Error.Length > 0), "Requests are in the log as interrupted."),
                 (_scene.HasClocks && !(rows.Any(row => row.Record.Time < _earlier) && rows.Any(row => row.Record.Time > _earlier)), "No clock has stepped back."),

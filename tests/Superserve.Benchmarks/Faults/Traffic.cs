@@ -70,7 +70,7 @@ internal sealed class Traffic(FaultPod pod, int perSecond)
         }
         catch (Exception exception) when (exception is HttpRequestException or OperationCanceledException or ObjectDisposedException)
         {
-            Fail(exception.ToString());
+            Fail($"{exception.GetType().Name}: {exception.Message}");
         }
 
         return true;
