@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using System.Net;
 using System.Text;
 using Superserve.Sidecar.Tests.Fixture;
 using Superserve.Testing;
@@ -56,6 +57,17 @@ public sealed class AnswerTests
         await using TestSidecar sidecar = await StartAsync(service);
         RawResponse response = await sidecar.ExchangeAsync(Host, Request(sidecar));
         response.AssertRefused(502, "upstream_unreachable");
+    }
+
+    [Fact]
+    public async Task A_status_that_is_none_is_refused_over_HTTP_2_too()
+    {
+        await using RawService service = RawService.Start(TestAuthority.Issue(Host), "HTTP/1.1 042 OK\r\nContent-Length: 2\r\n\r\nok");
+        await using TestSidecar sidecar = await StartAsync(service);
+        using HttpRequestMessage request = new(HttpMethod.Get, $"https://{Host}/");
+        request.Headers.Authorization = new("Bearer", sidecar.StandIn("KEY"));
+        using HttpResponseMessage response = await sidecar.Client(HttpVersion.Version20).SendAsync(request);
+        await response.AssertRefusedAsync(502, "upstream_unreachable");
     }
 
     private static string Request(TestSidecar sidecar) => $"GET / HTTP/1.1\r\nHost: {Host}\r\nAuthorization: Bearer {sidecar.StandIn("KEY")}\r\n\r\n";

@@ -353,8 +353,15 @@ internal sealed unsafe partial class Journal : IDisposable
         Span<byte> bytes = stackalloc byte[SlotLength];
         int length = RandomAccess.Read(_file.SafeFileHandle, bytes, HeaderLength + (long)_capacity + ((long)slot * SlotLength));
         header = MemoryMarshal.Read<SlotHeader>(bytes);
-        return length == SlotLength && header.Ticket != 0 && !tickets.Contains(header.Ticket)
-            && header.Length is >= 0 and <= MaxBegunLength && header.Checksum == Checksum(0, bytes.Slice(SlotHeaderLength, header.Length));
+        if (length != SlotLength || header.Ticket == 0) return false;
+        if (tickets.Contains(header.Ticket))
+        {
+            // Step 3, which the process before did not come to: once the record is sent, nothing would tell that the slot is done with.
+            Volatile.Write(ref SlotAt(slot)->Ticket, 0);
+            return false;
+        }
+
+        return header.Length is >= 0 and <= MaxBegunLength && header.Checksum == Checksum(0, bytes.Slice(SlotHeaderLength, header.Length));
     }
 
     // ---- the ring -----------------------------------------------------------------------------------------------------------

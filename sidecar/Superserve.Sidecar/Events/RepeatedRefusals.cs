@@ -108,14 +108,19 @@ internal sealed class RepeatedRefusals : IEventSink, IHostedService, IDisposable
         }
     }
 
-    /// <summary>Without all that the sandbox chooses: what is left has as many values as there are rules and secrets.</summary>
+    /// <summary>
+    /// Without all that the sandbox chooses: what is left has as many values as there are rules and secrets. Of several secrets the first
+    /// one stands for all, since a sandbox chooses among as many sets of them as it likes.
+    /// </summary>
     private static SidecarEvent WithoutChoice(SidecarEvent item) => item switch
     {
-        RequestEvent request => request with { Host = Any, Port = 0, Method = Any, Path = Any },
+        RequestEvent request => request with { Host = Any, Port = 0, Method = Any, Path = Any, Secret = First(request.Secret), Env = First(request.Env) },
         ConnectionEvent connection => connection with { Host = Any, Port = 0, Address = null },
         DnsEvent lookUp => lookUp with { Host = Any, QueryType = Any },
         _ => item,
     };
+
+    private static string? First(string? joined) => joined?.Split(',', 2)[0];
 
     /// <summary>What makes refusals alike; of requests, the path is no part.</summary>
     private readonly record struct Likeness(Type Kind, string Host, int Port, string How, string What, string? Error, string? Secret, string? Env)

@@ -48,6 +48,8 @@ internal sealed class Http2Exchange(Exchange exchange, Uri uri, bool hasEmptyBod
     public override ValueTask<bool> TransformResponseAsync(HttpContext httpContext, HttpResponseMessage? proxyResponse, CancellationToken cancellationToken)
     {
         if (proxyResponse is null) return new(false);
+        // The client below takes 0xx; nobody behind this does, the audit service included.
+        if ((int)proxyResponse.StatusCode < StatusCodes.Status100Continue) return Refuse(httpContext, "answered with a status that is no number from 100 on");
         exchange.UpstreamStatus = (int)proxyResponse.StatusCode;
         long answered = time.GetTimestamp();
         // The service's own words in the status line are one more place for an echo.

@@ -161,6 +161,27 @@ public sealed class JournalTests : IDisposable
         Assert.Equal(["request ended"], Drain(last));
     }
 
+    [Fact]
+    public void A_slot_whose_record_is_there_stays_dropped_when_that_was_sent()
+    {
+        byte[] begun;
+        using (Journal journal = Open())
+        {
+            // One more that is under way keeps the pages of both.
+            journal.Begin("other"u8);
+            int slot = journal.Begin("request"u8);
+            begun = ReadAll();
+            journal.Complete(slot, " ended"u8);
+        }
+
+        byte[] ended = ReadAll();
+        begun.AsSpan(Journal.ChunkLength + Capacity).CopyTo(ended.AsSpan(Journal.ChunkLength + Capacity));
+        System.IO.File.WriteAllBytes(File, ended);
+        using (Journal next = Open()) Assert.Equal(["request ended", "other!"], Drain(next));
+        using Journal last = Open();
+        Assert.Empty(Drain(last));
+    }
+
     /// <summary>Each moment of an end at which the process may die is one of the file's states.</summary>
     [Fact]
     public void A_tail_that_has_not_moved_leaves_the_slot_alone()

@@ -149,6 +149,22 @@ public sealed class RepeatedRefusalsTests : IEventSink, IDisposable
     }
 
     [Fact]
+    public void A_flood_of_sets_of_secrets_is_counted_by_the_first_of_each()
+    {
+        const int Flood = 10_000, Secrets = 14;
+        for (int i = 1; i <= Flood; i++)
+        {
+            string names = string.Join(',', Enumerable.Range(0, Secrets).Where(bit => (i >> bit & 1) == 1).Select(bit => $"s{bit}"));
+            _refusals.Add(Request(secret: names) with { Env = names.ToUpperInvariant() });
+        }
+
+        _time.Advance(RepeatedRefusals.Window);
+        Assert.InRange(_events.Count, RepeatedRefusals.MaxDistinct, RepeatedRefusals.MaxDistinct + Secrets);
+        Assert.Equal(Flood, _events.Sum(item => item.Count));
+        Assert.Contains(_events, item => item is RequestEvent { Host: "*", Secret: "s0", Env: "S0" });
+    }
+
+    [Fact]
     public async Task What_is_counted_when_the_sidecar_stops_is_not_lost()
     {
         for (int i = 0; i < 3; i++) _refusals.Add(Connection());
